@@ -287,14 +287,14 @@ def test_kagg_alone_says_in_one_line_that_a_room_is_missing(alone, tmp_path):
     assert re.fullmatch(r"kagg: error: .*batch.*\n", result.stderr)
 
 
-def test_a_missing_package_is_one_line_with_the_command_that_installs_it(alone):
-    result = alone(
-        "pull",
-        "owner/slug",
-        env={"KAGG_KAGGLE_URL": "http://127.0.0.1:9", "KAGGLE_USERNAME": "u", "KAGGLE_KEY": "k" * 32}.items(),
-    )
+def test_a_missing_package_is_one_line_with_the_command_that_installs_it(alone, tmp_path):
+    plugins = tmp_path / "rooms" / "cmd"
+    plugins.mkdir(parents=True)
+    manifest = {"api": 1, "summary": "needs what nobody has", "requires": {"absent_package": "absent-package>=2"}}
+    (plugins / "wanting.py").write_text(f"PLUGIN = {manifest!r}\n")
+    result = alone("wanting", env={"KAGG_PLUGINS": str(plugins.parent)}.items())
     assert (result.returncode, result.stdout) == (11, "")
-    assert re.fullmatch(r"kagg: error: .*pip install '?urllib3.*\n", result.stderr)
+    assert re.fullmatch(r"kagg: error: .*run: python -m pip install 'absent-package>=2'\n", result.stderr)
 
 
 # --- documentation ---------------------------------------------------------------------------------------------------

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import kagg
 from kagg import Context, Endpoint, Exit, Finding, KaggError, file_sha256, safe_path
+from plugins.lib.endpoints import deploy_target
 from plugins.lib.jobfile import Job, JobResult
+from plugins.lib.preprocess import preprocess_notebook
 
 if TYPE_CHECKING:
     import threading
@@ -37,7 +39,7 @@ def spine_steps() -> Steps:
     """Return the steps that the commands of kagg.py are made of."""
     return Steps(
         download=kagg.pull_reference,
-        preprocess=kagg.preprocess_notebook,
+        preprocess=preprocess_notebook,
         run=kagg.run_target,
         deploy=_deploy_here,
         call=kagg.call_endpoint,
@@ -51,7 +53,7 @@ def _deploy_here(ctx: Context, path: Path, name: str) -> Endpoint:
 
     parser = argparse.ArgumentParser()
     kagg.room(ctx, "deploy", "local").add_arguments(parser.add_argument_group())
-    return kagg.deploy_target(ctx, path, name, "local", parser.parse_args([]))
+    return deploy_target(ctx, path, name, "local", parser.parse_args([]))
 
 
 class JobContext(Context):
