@@ -192,7 +192,7 @@ class Context:
     def say(self, text: str, level: int = 0) -> None:
         """Tell people something on stderr, redacted: level -1 even with -q, 0 normally, 1 with -v."""
         if level <= self.verbosity:
-            line = redact(text)
+            line = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", " ", redact(text))
             self._write(self.stderr, json.dumps({"message": line}, ensure_ascii=False) if self.as_json else line)
 
     def progress(self, event: dict[str, Any]) -> None:
@@ -293,7 +293,7 @@ def safe_path(folder: Path, name: str) -> Path:
         KaggError: INTEGRITY when the name is absolute, climbs out, or is no portable file name.
     """
     parts = name.replace("\\", "/").split("/")
-    bad = name[:1] in ("", "/", "\\", "~") or re.search(r"[\x00-\x1f\x7f:]", name) or len(name) > 1024
+    bad = name[:1] in ("", "/", "\\", "~") or re.search(r"[\x00-\x1f\x7f-\x9f:\ud800-\udfff]", name) or len(name) > 1024
     if bad or any(re.fullmatch(_BAD_NAME, part) or len(part.encode("utf-8", "replace")) > 240 for part in parts):
         raise KaggError(f"refused the file name {name[:80]!r}", code=Exit.INTEGRITY, hint="it would leave its folder")
     path = folder.joinpath(*parts)
@@ -308,6 +308,14 @@ def file_sha256(path: Path) -> str:
 
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def decode_json(text: bytes | str) -> Any:
+    """Decode JSON that a stranger wrote; nesting too deep for us is a ValueError like any other defect."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
 
 
 def hashed(text: str) -> str:
@@ -351,8 +359,8 @@ class Reply(NamedTuple):
     data: Any = None
 
     def json(self) -> Any:
-        """Decode the body."""
-        return json.loads(self.body)
+        """Decode the body; ValueError when it is not JSON."""
+        return decode_json(self.body)
 
 
 class Stream:
@@ -549,8 +557,15 @@ def send(ctx: Context, method: str, url: str, *, headers: Mapping[str, str], bod
         if not follow or answer.status not in REDIRECTS or not location:
             return answer
         answer.close()
-        origin, url = urlsplit(url)[:2], urljoin(url, location)
-        if urlsplit(url)[:2] != origin:
+        try:
+            origin, url = urlsplit(url)[:2], urljoin(url, location)
+            elsewhere = urlsplit(url)[:2] != origin
+        except ValueError as error:
+            raise service_error(f"{host_of(url)} redirects to {location[:80]!r}", sent=True) from error
+        if elsewhere and body is not None and answer.status in (307, 308):
+            raise service_error(f"{host_of(answer.url)} redirects what was sent to {host_of(url)}; refused",
+                                sent=True)
+        if elsewhere:
             headers = {k: v for k, v in headers.items() if k.lower() in ("user-agent", "accept", "accept-encoding",
                                                                          "range", "if-range")}
         if answer.status in (301, 302, 303) and method != "HEAD":
@@ -633,7 +648,7 @@ def error_text(reply: Reply) -> str:
         return ""
     inner = found.get("error") if isinstance(found, dict) else None
     text = (inner if isinstance(inner, dict) else found).get("message") if isinstance(found, dict) else None
-    return f": {str(text or inner)[:300]}" if text or (inner and isinstance(inner, str)) else ""
+    return f": {' '.join(str(text or inner).split())[:300]}" if text or (inner and isinstance(inner, str)) else ""
 
 
 def download(ctx: Context, get_url: Callable[[], str], dest: Path, **checks: Any) -> Path:
@@ -694,15 +709,18 @@ class Ref(NamedTuple):
 
 def parse_ref(text: str) -> Ref:
     """Read `owner/slug[/vN]`, a Kaggle page, or any http(s) URL (plugins/lib/links.py knows the code hosts)."""
-    page = re.fullmatch(rf"https?://(?:www\.)?kaggle\.com/(?:code/|kernels/)?({_SLUG}/{_SLUG})(?:[/?#].*)?",
+    other = "(?!(?:datasets|competitions|models|discussions|learn|docs)/)"  # pages of Kaggle that show no kernel
+    page = re.fullmatch(rf"https?://(?:www\.)?kaggle\.com/(?:code/|kernels/)?{other}({_SLUG}/{_SLUG})(?:[/?#].*)?",
                         text.strip())
     version = re.search(r"[?&]scriptVersion=(\d{1,9})", text) if page else None
-    if match := re.fullmatch(rf"({_SLUG})/({_SLUG})(?:[/@]v?(\d{{1,9}}))?", page[1] if page else text.strip()):
+    if match := re.fullmatch(rf"({_SLUG})/({_SLUG})(?:[/@]v?([1-9]\d{{0,8}}))?", page[1] if page else text.strip()):
         number = match[3] or (version[1] if version else None)
         return Ref("kaggle", match[1], match[2], int(number) if number else None)
     if not re.match(r"https?://", text.strip()):
         raise bad_input(f"{text[:100]!r} is neither owner/slug nor a link",
                         "write owner/slug, owner/slug/v3 or an https link")
+    if host_of(text.strip()) in ("kaggle.com", "www.kaggle.com"):
+        raise bad_input(f"{text[:100]!r} is no page of a kernel", "write owner/slug, owner/slug/v3 or an https link")
     check_url(text.strip())
     return Ref("url", url=text.strip())
 
@@ -740,7 +758,7 @@ def read_secret(ctx: Context, path: Path) -> str:
 def read_secret_json(ctx: Context, path: Path) -> dict[str, Any]:
     """Return the JSON object in a file that holds a secret, {} when absent."""
     try:
-        found = json.loads(read_secret(ctx, path) or "{}")
+        found = decode_json(read_secret(ctx, path) or "{}")
     except ValueError as error:
         raise KaggError(f"{path} is not JSON", code=Exit.CONFIG,
                         hint="get it again from your Kaggle account page") from error
@@ -759,6 +777,14 @@ def _basic(source: str, username: str, key: str) -> Credential:
     return Credential(source, username, "Basic " + keep_secret(pair))
 
 
+def _is_token(ctx: Context, source: str, token: str) -> bool:
+    """Say whether this can be a token; the path of an absent file, or two lines, would only be sent and refused."""
+    fits = bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._~+/=-]*", token))
+    if not fits:
+        ctx.say(f"warning: what {source} holds is not a token, nor the path of a file with one; it is not used")
+    return fits
+
+
 def find_credentials(ctx: Context) -> list[Credential]:
     """Return every way to sign in, in the official client's order: tokens, user name and key, OAuth; then configs/.
 
@@ -774,7 +800,7 @@ def find_credentials(ctx: Context) -> list[Credential]:
     tokens = [("KAGGLE_API_V1_TOKEN", read_secret(ctx, Path(v)) if (v := env.get("KAGGLE_API_V1_TOKEN")) else ""),
               ("KAGGLE_API_TOKEN", read_secret(ctx, Path(value)) if is_file else value),
               *((str(path), read_secret(ctx, path)) for path in (dot / "access_token", dot / "access_token.txt"))]
-    found = [bearer(source, token) for source, token in tokens if token]
+    found = [bearer(source, token) for source, token in tokens if token and _is_token(ctx, source, token)]
     named = {name: env[f"KAGGLE_{name.upper()}"] for name in ("username", "key") if env.get(f"KAGGLE_{name.upper()}")}
     pair = read_secret_json(ctx, folder / "kaggle.json") | named
     if pair.get("username") and pair.get("key"):
@@ -868,12 +894,13 @@ def kaggle_user(ctx: Context) -> str:
 def kaggle_pages(ctx: Context, method: str, body: Mapping[str, Any], field: str,
                  limit: int) -> Iterator[dict[str, Any]]:
     """Yield the objects of a paged list, at most `limit`; a server that repeats its page token is stopped."""
-    token, seen = "", 0
-    while seen < limit:
+    token, seen, empty = "", 0, 0
+    while seen < limit and empty < 10:
         reply = kaggle_rpc(ctx, method, {**body, "pageSize": min(limit - seen, 100), "pageToken": token or None})
-        for item in [item for item in reply.get(field) or [] if isinstance(item, dict)][: limit - seen]:
-            seen += 1
-            yield item
+        items = reply.get(field)
+        items = [item for item in items if isinstance(item, dict)][: limit - seen] if isinstance(items, list) else []
+        seen, empty = seen + len(items), 0 if items else empty + 1
+        yield from items
         before, token = token, str(reply.get("nextPageToken") or "")
         if token in ("", before):
             return
@@ -913,9 +940,13 @@ def push_kernel(ctx: Context, body: Mapping[str, Any], *, allow_live: bool = Fal
     try:
         reply = kaggle_rpc(ctx, KERNELS + "SaveKernel", body, idempotent=False)
     except KaggError as error:
-        if not error.details.get("sent", True) or 400 <= error.details.get("status", 0) < 500:
+        status = error.details.get("status", 0)
+        if not error.details.get("sent", True) or (400 <= status < 500 and status != 408):
             raise
         reply = _lost_push(ctx, ref, str(body["text"]), before or 0, error)
+    if not reply.get("error") and not reply.get("versionNumber"):  # an answer that says nothing is no answer
+        reply = _lost_push(ctx, ref, str(body["text"]), before or 0,
+                           service_error("the reply to the push names no version"))
     if failure := str(reply.get("error") or ""):
         hint = "wait for a free session: run --on kaggle --max-wait 30m" if re.search(SLOTS_FULL, failure) else ""
         code = Exit.QUOTA if hint else Exit.SERVICE
@@ -943,7 +974,8 @@ def _lost_push(ctx: Context, ref: Ref, text: str, before: int, error: KaggError)
             found = get_kernel(ctx, ref)
             version = int(found["metadata"].get("currentVersionNumber") or 0)
             if version > before and _same_source(str(found["blob"].get("source") or ""), text):
-                return {"ref": f"/code/{ref}", "versionNumber": version, "kernelId": found["metadata"].get("id")}
+                return {"ref": f"/code/{ref}", "versionNumber": version, "kernelId": found["metadata"].get("id"),
+                        "recovered": True}
     hint = f"nothing was sent again; look with: python kagg.py status {ref}"
     raise service_error(f"the reply to the push of {ref} was lost, and the kernel does not show it", hint,
                         unknown=True) from error
@@ -1088,9 +1120,9 @@ def _registry(path: Path) -> dict[str, Any]:
     """Read {"version": 1, "endpoints": {name: {"target", "url", "state", "created", "details"}}}."""
     hint = "mend or move the file; nothing was changed"
     try:
-        found: Any = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"version": 1, "endpoints": {}}
-        entries, version = dict(found["endpoints"]), int(str(found.get("version", 1)))
-        if version == 1 and all(isinstance(fields, dict) for fields in entries.values()):
+        found: Any = decode_json(path.read_text(encoding="utf-8")) if path.exists() else {"version": 1, "endpoints": {}}
+        entries, version = found["endpoints"], int(str(found.get("version", 1)))
+        if version == 1 and isinstance(entries, dict) and all(isinstance(fields, dict) for fields in entries.values()):
             return dict(found)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise KaggError(f"cannot read {path}: {error!r:.200}", code=Exit.CONFIG, hint=hint) from error
@@ -1237,7 +1269,7 @@ def _push_metadata(path: Path) -> dict[str, Any]:
         raise bad_input(f"{file if path.is_dir() else path} is not there",
                         "push a file, and its metadata is made for you")
     try:
-        meta = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        meta = decode_json(file.read_text(encoding="utf-8")) if file.exists() else {}
     except ValueError as error:
         raise bad_input(f"{file} is not JSON: {error}", "mend it or remove it") from error
     if not isinstance(meta, dict):
@@ -1247,7 +1279,10 @@ def _push_metadata(path: Path) -> dict[str, Any]:
 
 def _title(ctx: Context, meta: Mapping[str, Any], code: Path, title: str | None) -> tuple[str, str, str]:
     """Return owner ("" = you), slug, and a title that gives this slug: Kaggle slugs the title of a new kernel."""
-    text = str(title or meta.get("title") or re.sub(r"[_-]+", " ", code.stem).title())
+    made = re.sub(r"[\W_]+", " ", code.stem).strip().title()  # of the file's name, long enough and short enough
+    given = str(meta.get("title") or "")
+    text = str(title or ("" if given.startswith("INSERT") else given)
+               or (made if len(made) >= 5 else f"{made} notebook".strip())[:50].strip())
     owner, _, slug = str(meta.get("id") or "").rpartition("/")
     owner, slug = ("" if part.startswith("INSERT") else part for part in (owner, slug))  # the official template
     slug = slug or slugify(text)
@@ -1275,9 +1310,12 @@ def push_body(ctx: Context, path: Path, args: argparse.Namespace) -> dict[str, A
     except UnicodeDecodeError as error:
         raise bad_input(f"{code} is not UTF-8 text: {error}") from error
     if len(text.encode("utf-8", "surrogatepass")) > MAX_SOURCE_BYTES:
-        raise bad_input(f"{code} is {len(text.encode())} bytes, Kaggle takes {MAX_SOURCE_BYTES}",
+        raise bad_input(f"{code} is over the {MAX_SOURCE_BYTES} bytes that Kaggle takes",
                         "move data into a dataset")
     owner, slug, title = _title(ctx, meta, code, chosen.get("title"))
+    for name in (*SOURCES, "keywords"):
+        if not isinstance(meta.get(name) or [], list):
+            raise bad_input(f"{name} in kernel-metadata.json is no list", 'write ["owner/slug"]')
     more = {f"{name}_sources": chosen.get(name) or [] for name in ("dataset", "kernel", "competition")}
     inputs = {field: [strip_prefix(str(item)) for item in [*(meta.get(name) or []), *more.get(name, [])]] for name,
               field in SOURCES.items()}
@@ -1306,6 +1344,8 @@ def push_body(ctx: Context, path: Path, args: argparse.Namespace) -> dict[str, A
 def pull_reference(ctx: Context, reference: str, dest: Path, *, metadata: bool = False) -> Path:
     """Fetch a notebook or script into the folder `dest` and return its path; a file of that name is replaced."""
     ref = parse_ref(reference)
+    if "scriptVersionId=" in reference:
+        ctx.say(f"{ref}: scriptVersionId is no version number; this is the newest, for another write {ref}/v3")
     if ref.kind == "url":
         fetched: Path = shared("links").pull_link(ctx, ref.url, dest)
         return fetched
@@ -1332,6 +1372,8 @@ def push_path(ctx: Context, path: Path, args: argparse.Namespace) -> dict[str, A
         ref = Ref("kaggle", reply["owner"], reply["slug"])
         refused = [f"{name.removeprefix('invalid')}: {item}" for name in INVALID_LISTS for item in reply.get(name)
                    or []]
+        if reply.get("recovered"):  # the reply that was lost would have named the inputs that Kaggle left out
+            refused += [f"not confirmed: {item}" for field in SOURCES.values() for item in body[field]]
         effect.outcome = {"ref": str(ref), "version": reply.get("versionNumber"), "url": reply.get("url"),
                           "refused_inputs": refused}
         run.result = effect.outcome
@@ -1508,7 +1550,11 @@ def cmd_pull(args: argparse.Namespace, ctx: Context) -> int:
             ctx.say(f"{reference}: {outcome.message}" + (f"; {outcome.hint}" if outcome.hint else ""), -1)
     if failures and len(failures) == len(outcomes):
         raise failures[0]
-    return Exit.FINDINGS if failures else Exit.DONE
+    paths = [outcome for outcome in outcomes if isinstance(outcome, Path)]
+    twice = {path for path in paths if paths.count(path) > 1}
+    for path in twice:
+        ctx.say(f"{path} was written by more than one reference: only one of them is left", -1)
+    return Exit.FINDINGS if failures or twice else Exit.DONE
 
 
 def _add_session_arguments(parser: argparse.ArgumentParser) -> None:
@@ -1577,7 +1623,7 @@ def cmd_run(args: argparse.Namespace, ctx: Context) -> int:
     name = re.sub(r"[^\w-]+", "-", path.resolve().stem if path.exists() else parse_ref(args.target).slug
                   or path.stem)[:60]
     with recorded(ctx, "run", args.target, {"on": args.on, **params}) as run:
-        dest = args.dest or Path("kaggle_results") / f"{name}-{run.id}"
+        dest, args.effect = args.dest or Path("kaggle_results") / f"{name}-{run.id}", run.effect
         path = path if path.exists() else pull_reference(ctx, args.target, dest / "source")
         result = run_target(ctx, path, params=params, timeout_s=timeout_s, dest=dest, on=args.on, args=args.rest,
                             on_event=lambda event: _show_event(ctx, event), **options)
@@ -1586,12 +1632,10 @@ def cmd_run(args: argparse.Namespace, ctx: Context) -> int:
         run.status = "failed" if code else "done"
     outputs = result.get("outputs") or []
     lines = [f"  {item['path']}  {item['size_bytes']} bytes  sha256 {item['sha256'][:16]}" for item in outputs]
-    where = f", {len(outputs)} outputs in {dest}" if dest.exists() else ""
+    where = f", {len(outputs)} output{'s' if len(outputs) != 1 else ''} in {dest}" if dest.exists() else ""
     ctx.emit(result, "\n".join([f"{result['status']} in {result['duration_s']:.1f} s{where}", *lines]))
     if code:
         where = f"cell {result['cell']}: " if result.get("cell") is not None else ""
-        if result.get("traceback"):
-            ctx.say("\n".join(map(str, result["traceback"])))
         reason = where + str(result.get("error") or "no reason given")
         raise KaggError(f"{args.target} ended with {result['status']}: {reason}",
                         code=code, hint=f"the log: {result['log']}" if result.get("log") else "")
@@ -1700,7 +1744,7 @@ def read_data(text: str) -> Any:
     try:
         if text.startswith("@"):
             text = sys.stdin.read() if text == "@-" else Path(text[1:]).read_text(encoding="utf-8")
-        return json.loads(text)
+        return decode_json(text)
     except (OSError, ValueError) as error:
         raise bad_input(f"--data is not JSON: {error}", "quote it for the shell: --data '{\"x\": 1}'") from error
 

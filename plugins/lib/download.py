@@ -45,7 +45,7 @@ class _Part:
         self.path, self.note = dest.with_name(f".{name}.part"), dest.with_name(f".{name}.part.json")
         self.restarts = -1
         self.restart(keep_files=True)
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             etag = str(json.loads(self.note.read_text(encoding="utf-8"))["etag"])
             with self.path.open("rb") as stream:
                 while piece := stream.read(PIECE_BYTES):
@@ -133,7 +133,7 @@ def _receive(ctx: Context, url: str, part: _Part, timeout_s: float, size_bytes: 
     part.etag = "" if etag.startswith("W/") else etag  # a weak one does not promise the same bytes
     if part.etag:
         write_atomic(part.note, json.dumps({"etag": part.etag, "version": 1}), 0o600)
-    with part.path.open("ab") as stream:
+    with part.path.open("ab" if part.size else "wb") as stream:
         try:
             for piece in answer.pieces(PIECE_BYTES):
                 stream.write(piece)

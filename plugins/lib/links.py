@@ -79,4 +79,4 @@ def _is_notebook(body: bytes) -> bool:
         found = json.loads(body)
     except (ValueError, RecursionError):
         return False
-    return isinstance(found, dict) and ("cells" in found or "worksheets" in found)
+    return isinstance(found, dict) and any(isinstance(found.get(name), list) for name in ("cells", "worksheets"))

@@ -181,12 +181,15 @@ class Session:
             return process.wait(JOIN_S)
 
     def _take_event(self, name: str, line: str) -> None:
-        """Copy one line of notebook_runner into the log; of its last, {"event": "end"}, only the traceback."""
+        """Copy one line of notebook_runner into the log; of its last, {"event": "end"}, the reason of a failure.
+
+        What a cell raised is left out: it came as stderr already.
+        """
         try:
             event = json.loads(line)
             if "stream_name" in event:
                 self.log.append(str(event["stream_name"]), str(event["data"]), float(event["time"]))
-            elif event["event"] == "end" and event["status"] != "complete":
+            elif event["event"] == "end" and event["status"] != "complete" and event["reason"] != "raised":
                 trace = event.get("traceback") or [event.get("evalue") or event.get("reason") or "the notebook failed"]
                 self.log.append("stderr", "\n".join(trace) + "\n")
         except (ValueError, KeyError, TypeError):

@@ -1,0 +1,216 @@
+"""Fetch what a Kaggle session left: every page, several files at once, hostile names refused one by one."""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import queue
+import tempfile
+import threading
+import unicodedata
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from kagg import KERNELS, Exit, KaggError, download, file_sha256, kaggle_pages, kaggle_rpc, safe_path, service_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from kagg import Context, Ref
+
+File = dict[str, Any]  # {"path", "size_bytes", "sha256"}
+
+PARALLEL = 4
+PAGE_SIZE = 200  # the largest that ListKernelSessionOutput takes
+MAX_FILES = 1_000_000
+
+
+def kernel_outputs(ctx: Context, ref: Ref) -> tuple[list[dict[str, Any]], str]:
+    """Return the files [{"fileName", "url"}] of all pages, and the stored log (a JSON array as text, "" at first)."""
+    files: list[dict[str, Any]] = []
+    tokens, token, log = {""}, "", ""
+    while True:
+        body = {**ref.body(), "pageSize": PAGE_SIZE, "pageToken": token or None}
+        reply = kaggle_rpc(ctx, KERNELS + "ListKernelSessionOutput", body)
+        files += [item for item in reply.get("files") or [] if isinstance(item, dict)]
+        log = log or str(reply.get("log") or "")
+        token = str(reply.get("nextPageToken") or "")
+        if token in tokens:  # "", or one that repeats itself
+            return files, log
+        tokens.add(token)
+
+
+def kernel_files(ctx: Context, ref: Ref) -> dict[str, int]:
+    """Return the sizes in bytes of the output files whose size the server tells."""
+    pages = kaggle_pages(ctx, KERNELS + "ListKernelFiles", ref.body(), "files", MAX_FILES)
+    sizes = {str(item.get("name") or ""): item.get("size") for item in pages}
+    return {name: int(size) for name, size in sizes.items() if isinstance(size, int | str) and str(size).isdigit()}
+
+
+def _sizes(ctx: Context, ref: Ref) -> dict[str, int]:
+    """Return the sizes, {} from a server that does not tell; they only add a check."""
+    try:
+        return kernel_files(ctx, ref)
+    except KaggError as error:
+        ctx.say(f"the sizes of the outputs are not known: {error.message}", 1)
+        return {}
+
+
+class _Listing:
+    """Names and signed URLs; asked again when a URL has expired, once for all files that wait."""
+
+    def __init__(self, ctx: Context, ref: Ref) -> None:
+        self.ctx, self.ref = ctx, ref
+        self.lock = threading.Lock()
+        self.names: list[str] = []
+        self.urls: dict[str, str] = {}
+        self._read()
+
+    def _read(self) -> None:
+        found = kernel_outputs(self.ctx, self.ref)[0]
+        self.names = [str(item.get("fileName") or "") for item in found]
+        self.urls = {}
+        for item in found:  # of two files with one name the first is kept
+            self.urls.setdefault(str(item.get("fileName") or ""), str(item.get("url") or ""))
+
+    def source(self, name: str) -> Callable[[], str]:
+        """Return the `get_url` of one file: another URL each time."""
+        given: set[str] = set()
+
+        def get_url() -> str:
+            with self.lock:
+                if self.urls.get(name) in given:
+                    self._read()
+                url = self.urls.get(name)
+            if not url:
+                raise service_error(f"{name} is no longer among the outputs of {self.ref}")
+            given.add(url)
+            return url
+
+        return get_url
+
+
+def _ignores_case(folder: Path) -> bool:
+    """Tell whether `A` and `a` are one file in this folder."""
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".kagg-case-", suffix="x") as probe:
+        return Path(probe.name[:-1] + "X").exists()
+
+
+def _sort_out(names: Sequence[str], dest: Path) -> tuple[list[str], dict[str, KaggError]]:
+    """Return the names that can be stored below `dest`, and why the others cannot."""
+    same = _ignores_case(dest)
+    folders = {str(above) for name in names for above in PurePosixPath(name).parents}
+    taken: dict[str, str] = {}
+    kept: list[str] = []
+    faults: dict[str, KaggError] = {}
+    for name in dict.fromkeys(names):
+        key = unicodedata.normalize("NFC", name).casefold() if same else name
+        reason = "it is a folder too" if name in folders else f"here it is {taken[key]!r}" if key in taken else ""
+        try:
+            safe_path(dest, name)
+        except KaggError as error:
+            faults[name] = error
+            continue
+        if reason:
+            faults[name] = KaggError(f"refused the file name {name[:80]!r}: {reason}", code=Exit.INTEGRITY)
+            continue
+        taken[key] = name
+        kept.append(name)
+    return kept, faults
+
+
+def _wanted(name: str, include: Iterable[str], exclude: Iterable[str]) -> bool:
+    """Tell whether a name passes the shell patterns; `*` also matches `/`."""
+    patterns = list(include)
+    inside = not patterns or any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+    return inside and not any(fnmatch.fnmatchcase(name, pattern) for pattern in exclude)
+
+
+def _attempted(name: str, do: Callable[[str], File]) -> File | KaggError:
+    """Return what `do` returns or why it failed."""
+    try:
+        return do(name)
+    except KaggError as error:
+        return error
+    except OSError as error:  # disk full, a folder that cannot be written
+        return KaggError(f"{name}: {error.strerror or error}")
+
+
+def _in_parallel(names: Sequence[str], do: Callable[[str], File]) -> Iterator[tuple[str, File | KaggError]]:
+    """Yield (name, outcome) as they come. Daemon threads: Ctrl-C does not wait for a large file."""
+    todo: queue.SimpleQueue[str] = queue.SimpleQueue()
+    done: queue.SimpleQueue[tuple[str, File | KaggError]] = queue.SimpleQueue()
+    for name in names:
+        todo.put(name)
+
+    def work() -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                name = todo.get_nowait()
+                done.put((name, _attempted(name, do)))
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(PARALLEL, len(names)))]
+    for thread in threads:
+        thread.start()
+    waiting = len(names)
+    while waiting:
+        try:
+            yield done.get(timeout=1.0)
+            waiting -= 1
+        except queue.Empty:
+            if not any(thread.is_alive() for thread in threads) and done.empty():
+                raise RuntimeError(f"{waiting} downloads ended without an outcome") from None
+
+
+def collect_outputs(
+    ctx: Context,
+    ref: Ref,
+    dest: Path,
+    *,
+    include: Iterable[str] = (),
+    exclude: Iterable[str] = (),
+    on_file: Callable[[File], None] | None = None,
+) -> list[File]:
+    """Fetch the outputs of a session into `dest` and return [{"path", "size_bytes", "sha256"}] by path.
+
+    A file that fails does not stop the others. Each failure is said as it happens.
+
+    Raises:
+        KaggError: at the end, when a file was not kept: INTEGRITY if a name was refused or a check failed, FAILED if
+            this machine could not store one, else SERVICE. `details["files"]` holds what arrived, `details["failed"]`
+            {name: reason}.
+    """
+    dest.mkdir(parents=True, exist_ok=True)
+    listing = _Listing(ctx, ref)
+    wanted = [name for name in listing.names if _wanted(name, include, exclude)]
+    names, faults = _sort_out(wanted, dest)
+    sizes = _sizes(ctx, ref) if names else {}
+
+    def one(name: str) -> File:
+        path = download(ctx, listing.source(name), safe_path(dest, name), size_bytes=sizes.get(name))
+        return {"path": name, "size_bytes": path.stat().st_size, "sha256": file_sha256(path)}
+
+    for error in faults.values():
+        ctx.say(f"{ref}: {error.message}", -1)
+    files: list[File] = []
+    for name, outcome in _in_parallel(names, one):
+        if isinstance(outcome, KaggError):
+            faults[name] = outcome
+            ctx.say(f"{ref}: {outcome.message}", -1)
+            continue
+        files.append(outcome)
+        if on_file:
+            on_file(outcome)
+    files.sort(key=lambda file: str(file["path"]))
+    if faults:
+        raise _summary(ref, faults, files)
+    return files
+
+
+def _summary(ref: Ref, faults: dict[str, KaggError], files: list[File]) -> KaggError:
+    """Return one error for all files that were not kept."""
+    codes = [error.code for error in faults.values()]
+    code = next((code for code in (Exit.INTEGRITY, Exit.FAILED) if code in codes), Exit.SERVICE)
+    details = {"files": files, "failed": {name: error.message for name, error in faults.items()}}
+    count = f"{len(faults)} of {len(faults) + len(files)} output files"
+    return KaggError(f"{ref}: {count} were not kept", code=code, hint="each is named above", details=details)
