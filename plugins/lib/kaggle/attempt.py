@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from kagg import (
     INVALID_LISTS,
-    SOURCES,
     KERNELS,
     MAX_SOURCE_BYTES,
+    SOURCES,
     Exit,
     KaggError,
     Ref,
