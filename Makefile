@@ -64,6 +64,7 @@ test: lint ## lint, types and every test
 bench: $(VENV)/.test-installed ## the budgets: each number beside a named peer in the same run
 	$(PY) bench/startup.py
 	$(PY) bench/pull.py
+	$(PY) bench/serve.py
 
 pyz: | $(PY) ## kagg.pyz: one file with kagg.py and every room inside
 	$(PY) tools/pyz.py kagg.pyz

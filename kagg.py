@@ -1799,7 +1799,8 @@ def add_train_arguments(parser: argparse.ArgumentParser, ctx: Context) -> None:
 def cmd_train(args: argparse.Namespace, ctx: Context) -> int:
     """Train a model with a trainer room and print its metrics."""
     trainer = room(ctx, "train", args.trainer)
-    with recorded(ctx, "train", args.data, {"trainer": args.trainer}) as run:
+    params = {name: value for name, value in vars(args).items() if name.startswith(f"{args.trainer}_")}
+    with recorded(ctx, "train", args.data, {"trainer": args.trainer, **params}) as run:
         run.result = trainer.train(args.data, args, ctx)
     ctx.emit(run.result, "\n".join(f"{key}: {value}" for key, value in run.result.items()))
     return Exit.DONE

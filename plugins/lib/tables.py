@@ -8,6 +8,7 @@ table is a USAGE error that names the column.
 from __future__ import annotations
 
 import difflib
+import json
 import math
 from numbers import Number
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -67,12 +68,16 @@ def read_table(path: Path) -> Any:
 
 
 def _read_csv(path: Path) -> Any:
+    import warnings
+
     import pandas as pd
 
-    frame = pd.read_csv(path, low_memory=False)
-    if not isinstance(frame.index, pd.RangeIndex):  # pandas takes what the header does not name as an index
-        raise bad_input(f"{path} has rows with more fields than its first line")
-    return frame
+    with warnings.catch_warnings():  # fields that the header does not name would be cut off, or shift all others
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:
+            return pd.read_csv(path, low_memory=False, index_col=False)
+        except pd.errors.ParserWarning as error:
+            raise bad_input(f"{path} has rows with more fields than its first line") from error
 
 
 def _read_parquet(path: Path) -> Any:
@@ -85,7 +90,22 @@ def _read_parquet(path: Path) -> Any:
 def _read_lines(path: Path) -> Any:
     import pandas as pd
 
-    return pd.read_json(path, lines=True, convert_dates=False, precise_float=True)
+    rows = []
+    with path.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                rows.append(_object(line, f"{path} line {number}"))
+    return pd.DataFrame(rows)
+
+
+def _object(line: str, where: str) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except ValueError as error:
+        raise bad_input(f"{where} is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise bad_input(f"{where} is not an object", 'write one {"column": value, ...} on each line')
+    return found
 
 
 # ---------------------------------------------------------------- columns
