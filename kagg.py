@@ -344,6 +344,7 @@ def parse_duration(text: str) -> float:
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 RETRY_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
+HARMLESS_HEADERS = frozenset({"user-agent", "accept", "accept-encoding", "range", "if-range"})  # for any origin
 MAX_REPLY_BYTES = 256 * 1024**2
 MAX_REDIRECTS = 5
 CONNECT_TIMEOUT_S = 10.0
@@ -429,6 +430,7 @@ def network_reason(error: BaseException) -> str:
 
 def _proxy(ctx: Context, url: str) -> str:
     """Return the proxy that the environment names for an https `url`, "" for none."""
+
     def named(name: str) -> str:
         return ctx.env.get(name) or ctx.env.get(name.upper()) or ""
 
@@ -448,8 +450,8 @@ def _connect(ctx: Context, url: str) -> Any:
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=CONNECT_TIMEOUT_S)
     else:
         near = proxy if proxy.hostname else parts
-        connection = http.client.HTTPSConnection(near.hostname or "", near.port, timeout=CONNECT_TIMEOUT_S,
-                                                 context=_trust(ctx))
+        host, port = near.hostname or "", near.port or (80 if proxy.hostname else 443)
+        connection = http.client.HTTPSConnection(host, port, timeout=CONNECT_TIMEOUT_S, context=_trust(ctx))
         if proxy.hostname:
             user = _basic("", unquote(proxy.username), unquote(proxy.password or "")).header if proxy.username else ""
             connection.set_tunnel(parts.hostname or "", parts.port or 443,
@@ -566,8 +568,7 @@ def send(ctx: Context, method: str, url: str, *, headers: Mapping[str, str], bod
             raise service_error(f"{host_of(answer.url)} redirects what was sent to {host_of(url)}; refused",
                                 sent=True)
         if elsewhere:
-            headers = {k: v for k, v in headers.items() if k.lower() in ("user-agent", "accept", "accept-encoding",
-                                                                         "range", "if-range")}
+            headers = {name: value for name, value in headers.items() if name.lower() in HARMLESS_HEADERS}
         if answer.status in (301, 302, 303) and method != "HEAD":
             method, body = "GET", None
     raise service_error(f"{host_of(url)}: more than {MAX_REDIRECTS} redirects")
@@ -858,8 +859,8 @@ def _explained(ctx: Context, method: str, error: KaggError, usable: list[Credent
     """Give 401 and 403 their meaning: prove the credentials with another call before calling something missing."""
     status = error.details.get("status")
     if status == 401 or (status == 403 and not usable):
-        error.code, error.hint = Exit.CONFIG, (f"refused: {usable[0].source}; " if usable
-                                               else "no credentials found; ") + _SIGN_IN
+        which = f"refused: {usable[0].source}" if usable else "no credentials found"
+        error.code, error.hint = Exit.CONFIG, f"{which}; {_SIGN_IN}"
     elif status == 403 and not method.endswith("GetAcceleratorQuotaStatistics"):
         try:
             kaggle_rpc(ctx, KERNELS + "GetAcceleratorQuotaStatistics", {}, attempts=2)
@@ -1043,8 +1044,8 @@ def find_rooms(ctx: Context, kind: str, *, installed: bool = True) -> list[Room]
     rooms = [read_room(kind, path) for path in sorted((ctx.root / "plugins" / kind).glob("[!_]*.py"))]
     if ctx.env.get("KAGG_NO_PLUGINS", "") not in ("", "0"):
         return rooms
-    others = [read_room(kind, path, origin=folder) for folder in ctx.env.get("KAGG_PLUGINS", "").split(os.pathsep)
-              if folder
+    folders = [folder for folder in ctx.env.get("KAGG_PLUGINS", "").split(os.pathsep) if folder]
+    others = [read_room(kind, path, origin=folder) for folder in folders
               for path in sorted((Path(folder) / kind).glob("[!_]*.py"))]
     if installed and (ctx.root / "plugins").exists():
         others += shared("entry_points").rooms(kind)
@@ -1188,6 +1189,7 @@ def recorded(ctx: Context, command: str, target: str,
 # ---------------------------------------------------------------------------------------------------------------------
 
 MAX_SOURCE_BYTES = 1_000_000  # 933,761 bytes were accepted and 1,141,256 refused without a word (kaggle-cli issues)
+LANGUAGES = {".r": "r", ".rmd": "rmarkdown"}
 SUFFIXES = {"python": ".py", "r": ".R", "rmarkdown": ".Rmd", "julia": ".jl", "sqlite": ".sql"}
 SOURCES = {"dataset_sources": "datasetDataSources", "kernel_sources": "kernelDataSources",
            "competition_sources": "competitionDataSources", "model_sources": "modelDataSources"}
@@ -1203,9 +1205,8 @@ def parse_notebook(text: str | bytes, name: str) -> dict[str, Any]:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise bad_input(f"{name} is not a notebook: not JSON ({str(error)[:60]})") from error
-    cells = found.get("cells") if isinstance(found, dict) else None
-    if not isinstance(cells, list) or not all(isinstance(cell, dict) for cell in cells) or found.get("nbformat",
-                                                                                                     4) != 4:
+    cells, version = (found.get("cells"), found.get("nbformat", 4)) if isinstance(found, dict) else (None, None)
+    if version != 4 or not isinstance(cells, list) or not all(isinstance(cell, dict) for cell in cells):
         old = isinstance(found, dict) and "worksheets" in found
         raise bad_input(f"{name} is not a notebook of format 4",
                         "convert it: jupyter nbconvert --to notebook" if old else "")
@@ -1317,18 +1318,17 @@ def push_body(ctx: Context, path: Path, args: argparse.Namespace) -> dict[str, A
         if not isinstance(meta.get(name) or [], list):
             raise bad_input(f"{name} in kernel-metadata.json is no list", 'write ["owner/slug"]')
     more = {f"{name}_sources": chosen.get(name) or [] for name in ("dataset", "kernel", "competition")}
-    inputs = {field: [strip_prefix(str(item)) for item in [*(meta.get(name) or []), *more.get(name, [])]] for name,
-              field in SOURCES.items()}
+    inputs = {field: [strip_prefix(str(item)) for item in [*(meta.get(name) or []), *more.get(name, [])]]
+              for name, field in SOURCES.items()}
     shape = str(chosen.get("accelerator") or meta.get("machine_shape") or "")
     gpu, tpu = re.search(r"(?i)gpu|nvidia", shape), re.search(r"(?i)tpu", shape)
     return {"slug": f"{owner or kaggle_user(ctx)}/{slug}", "newTitle": title, "text": text,
-            "language": str(meta.get("language") or {".r": "r", ".rmd": "rmarkdown"}.get(code.suffix.lower(),
-                                                                                         "python")),
+            "language": str(meta.get("language") or LANGUAGES.get(code.suffix.lower(), "python")),
             "kernelType": "notebook" if code.suffix == ".ipynb" else "script", **inputs,
             "categoryIds": meta.get("keywords") or [],
             "isPrivate": not chosen.get("public") and str(meta.get("is_private", True)).lower() != "false",
+            # the official template holds "true" and "false" as text
             "enableGpu": bool(gpu) or str(meta.get("enable_gpu")).lower() == "true",
-            # the template holds "true" as text
             "enableTpu": bool(tpu) or str(meta.get("enable_tpu")).lower() == "true",
             "enableInternet": str(meta.get("enable_internet", True)).lower() != "false", "machineShape": shape or None,
             "dockerImage": meta.get("docker_image") or None, "id": meta.get("id_no") or None,
@@ -1366,12 +1366,12 @@ def pull_reference(ctx: Context, reference: str, dest: Path, *, metadata: bool =
 def push_path(ctx: Context, path: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Push a file or folder, record it, and return ref, version, url and the inputs that Kaggle refused."""
     body = push_body(ctx, path, args)
-    with recorded(ctx, "push", str(path)) as run, run.effect("push", body["slug"],
-                                                             {"source": hashed(body["text"])}) as effect:
+    sent = {"source": hashed(body["text"])}
+    with recorded(ctx, "push", str(path)) as run, run.effect("push", body["slug"], sent) as effect:
         reply = push_kernel(ctx, body, allow_live=args.force)
         ref = Ref("kaggle", reply["owner"], reply["slug"])
-        refused = [f"{name.removeprefix('invalid')}: {item}" for name in INVALID_LISTS for item in reply.get(name)
-                   or []]
+        lists = {name.removeprefix("invalid"): reply.get(name) or [] for name in INVALID_LISTS}
+        refused = [f"{name}: {item}" for name, items in lists.items() for item in items]
         if reply.get("recovered"):  # the reply that was lost would have named the inputs that Kaggle left out
             refused += [f"not confirmed: {item}" for field in SOURCES.values() for item in body[field]]
         effect.outcome = {"ref": str(ref), "version": reply.get("versionNumber"), "url": reply.get("url"),
@@ -1394,8 +1394,8 @@ def run_target(ctx: Context, path: Path, *, params: dict[str, Any] | None = None
     return result
 
 
-def _run_alone(ctx: Context, path: Path, params: dict[str, Any], timeout_s: float | None, args: list[str]) -> dict[str,
-                                                                                                                   Any]:
+def _run_alone(ctx: Context, path: Path, params: dict[str, Any], timeout_s: float | None,
+               args: list[str]) -> dict[str, Any]:
     """Run a script, or a notebook with nbclient, when kagg.py has no rooms beside it: no record of outputs is kept."""
     import subprocess
 
@@ -1409,8 +1409,7 @@ def _run_alone(ctx: Context, path: Path, params: dict[str, Any], timeout_s: floa
     except subprocess.TimeoutExpired:
         code = -9
     return {"status": "error" if code else "complete", "exit_code": code, "duration_s": ctx.monotonic() - started_s,
-            "outputs": [],
-            "error": f"it ended with code {code}" if code else None}
+            "outputs": [], "error": f"it ended with code {code}" if code else None}
 
 
 def call_endpoint(ctx: Context, endpoint: Endpoint, payload: Any, *, timeout_s: float = 60.0) -> dict[str, Any]:
@@ -1492,17 +1491,15 @@ def cmd_list(args: argparse.Namespace, ctx: Context) -> int:
     """List kernels, datasets, endpoints, runs or plugins."""
     columns: tuple[str, ...] = ("name", "target", "state", "url", "created")
     if args.what in ("kernels", "datasets"):
-        kernels = args.what == "kernels"
-        columns = ("ref", "title", "author", "lastRunTime", "totalVotes") if kernels else ("ref", "title", "totalBytes",
-                                                                                           "lastUpdated")
-        order = None if args.sort in ("hotness", "hottest") else ("" if kernels
-                                                                  else "DATASET_SORT_BY_") + args.sort.upper()
-        group = ("PROFILE" if kernels else "DATASET_SELECTION_GROUP_MY") if args.mine else None
-        body = {"user": args.user or (kaggle_user(ctx) if args.mine else None), "search": args.search, "group": group,
-                "sortBy": order}
-        method = KERNELS + "ListKernels" if kernels else DATASETS + "ListDatasets"
-        rows = [{name: item.get(name) for name in columns} for item in kaggle_pages(ctx, method, body, args.what,
-                                                                                    args.limit)]
+        method, sort, group = KERNELS + "ListKernels", args.sort.upper(), "PROFILE"
+        columns = ("ref", "title", "author", "lastRunTime", "totalVotes")
+        if args.what == "datasets":
+            method, sort, group = DATASETS + "ListDatasets", f"DATASET_SORT_BY_{sort}", "DATASET_SELECTION_GROUP_MY"
+            columns = ("ref", "title", "totalBytes", "lastUpdated")
+        body = {"user": args.user or (kaggle_user(ctx) if args.mine else None), "search": args.search,
+                "group": group if args.mine else None, "sortBy": None if args.sort in ("hotness", "hottest") else sort}
+        items = kaggle_pages(ctx, method, body, args.what, args.limit)
+        rows = [{name: item.get(name) for name in columns} for item in items]
     elif args.what == "endpoints":
         rows = [{name: getattr(endpoint, name) for name in columns} for endpoint in load_endpoints(ctx).values()]
     elif args.what == "runs":
