@@ -1855,7 +1855,8 @@ def build_parser(ctx: Context, name: str, words: list[str]) -> argparse.Argument
         return parser
     found = next((known for known in find_rooms(ctx, "cmd") if known.name == name.replace("-", "_")), None)
     if not found:
-        raise bad_input(f"there is no command {name[:80]!r}", "see: python kagg.py --help")
+        alone = "" if (ctx.root / "plugins").exists() else "; more commands come with plugins/ beside kagg.py"
+        raise bad_input(f"there is no command {name[:80]!r}", f"see: python kagg.py --help{alone}")
     module = room(ctx, "cmd", found.name)
     parser.description = found.summary
     parser.set_defaults(func=module.run, command=name)
