@@ -29,10 +29,12 @@ $(PY):
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo-installed: $(CORE_REQUIREMENTS) $(LOCKED) | $(PY)
+	@echo "installing into $(VENV), about a minute"
 	$(INSTALL) -r requirements.txt -r requirements/examples.txt
 	@touch $@
 
 $(VENV)/.test-installed: $(CORE_REQUIREMENTS) requirements/test.txt $(LOCKED) | $(PY)
+	@echo "installing into $(VENV), one or two minutes"
 	$(INSTALL) -r requirements/test.txt
 	@touch $@ $(VENV)/.demo-installed
 
@@ -45,8 +47,8 @@ demo: $(VENV)/.demo-installed ## five notebooks through the local Kaggle: pull, 
 	if [ $$code -ne 3 ]; then echo "demo: the batch ended with code $$code, expected 3" >&2; exit 1; fi
 	@$(PY) -c '$(DEMO_CHECK)' '$(DEMO_HOME)/report.json'
 	@echo "demo: exit code 3 (finished, some jobs failed) is right: broken-join fails on purpose."
-	@if [ -z '$(KEEP)' ]; then echo "demo: everything is stopped again, the files are in .demo/; make demo KEEP=1 leaves the endpoint running."; \
-	else echo "demo: the endpoint runs until make demo-stop; to use it: export $(DEMO_ENV)"; fi
+	@if [ -z '$(KEEP)' ]; then echo "demo: endpoint and local Kaggle are stopped again. To try the lines above: make demo KEEP=1"; echo "demo: and then: . $(VENV)/bin/activate; export $(DEMO_ENV)"; \
+	else echo "demo: the endpoint runs until make demo-stop; to try the lines above: . $(VENV)/bin/activate; export $(DEMO_ENV)"; fi
 
 demo-stop: ## stop what make demo KEEP=1 left running; its files stay in .demo/ until the next demo
 	@if [ -f '$(DEMO_HOME)/endpoints.json' ] && [ -x $(PY) ]; then $(DEMO_ENV) $(PY) kagg.py -q endpoints remove tumour >/dev/null 2>&1 || true; fi

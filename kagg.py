@@ -139,7 +139,9 @@ class Context:
     def __init__(self, env: Mapping[str, str] | None = None, *, stdout: TextIO | None = None,
                  stderr: TextIO | None = None) -> None:
         self.env: Mapping[str, str] = os.environ if env is None else env
-        self.stdout, self.stderr = stdout or sys.stdout, stderr or sys.stderr
+        closed = None in (stdout or sys.stdout, stderr or sys.stderr)  # as with >&-
+        nowhere = Path(os.devnull).open("w", encoding="utf-8") if closed else sys.stderr  # noqa: SIM115
+        self.stdout, self.stderr = stdout or sys.stdout or nowhere, stderr or sys.stderr or nowhere
         self.home = Path(self.env.get("KAGG_HOME") or self.user_home() / ".kagg")
         self.root = Path(__file__).resolve().parent
         self.as_json, self.verbosity, self.kaggle_url = False, 0, ""
@@ -165,6 +167,11 @@ class Context:
         time.sleep(max(0.0, seconds))
 
     @property
+    def configs(self) -> Path:
+        """Return the folder of project_config.yaml and kaggle.json: KAGG_CONFIGS, else beside kagg.py."""
+        return Path(self.env.get("KAGG_CONFIGS") or self.root / "configs")
+
+    @property
     def random(self) -> random.Random:
         """Return the source of jitter; nothing here is cryptography."""
         if "random" not in self.cache:
@@ -178,7 +185,7 @@ class Context:
     def config(self) -> dict[str, Any]:
         """Return configs/project_config.yaml beside kagg.py, {} when there is none."""
         if "config" not in self.cache:
-            path = self.root / "configs" / "project_config.yaml"
+            path = self.configs / "project_config.yaml"
             self.cache["config"] = shared("settings").read_settings(path) if path.exists() else {}
         found: dict[str, Any] = self.cache["config"]
         return found
@@ -237,18 +244,27 @@ def table(rows: list[dict[str, Any]], columns: Iterable[str]) -> str:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def write_atomic(path: Path, content: bytes | str, mode: int = 0o644) -> None:
+def write_atomic(path: Path, content: bytes | str, mode: int | None = None) -> None:
     """Write a file that is either the old one or the whole new one, also after `kill -9` or a power cut."""
     target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():  # /dev/null, a pipe, a folder: a rename would replace it
+        raise bad_input(f"{path} is no regular file, and would be replaced", "name a file")
+    if mode is None and target.exists():  # a private notebook stays private
+        mode = target.stat().st_mode & 0o777
     target.parent.mkdir(parents=True, exist_ok=True)
     temp = target.parent / f".{target.name[:50]}.{os.getpid()}.{threading.get_ident()}.tmp"
-    descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666 if mode is None else mode)
+    except OSError as error:
+        error.filename = str(path)  # not the temporary name
+        raise
     try:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content)
             stream.flush()
             os.fsync(stream.fileno())
-        temp.chmod(mode)
+        if mode is not None:
+            temp.chmod(mode)
         temp.replace(target)
     except BaseException:
         temp.unlink(missing_ok=True)
@@ -711,7 +727,7 @@ class Ref(NamedTuple):
 def parse_ref(text: str) -> Ref:
     """Read `owner/slug[/vN]`, a Kaggle page, or any http(s) URL (plugins/lib/links.py knows the code hosts)."""
     other = "(?!(?:datasets|competitions|models|discussions|learn|docs)/)"  # pages of Kaggle that show no kernel
-    page = re.fullmatch(rf"https?://(?:www\.)?kaggle\.com/(?:code/|kernels/)?{other}({_SLUG}/{_SLUG})(?:[/?#].*)?",
+    page = re.fullmatch(rf"https?://(?:www\.)?kaggle\.com/(?:code/|kernels/)?{other}({_SLUG}/{_SLUG}(?:/v[1-9]\d{{0,8}}(?![^/?#]))?)(?:[/?#].*)?",
                         text.strip())
     version = re.search(r"[?&]scriptVersion=(\d{1,9})", text) if page else None
     if match := re.fullmatch(rf"({_SLUG})/({_SLUG})(?:[/@]v?([1-9]\d{{0,8}}))?", page[1] if page else text.strip()):
@@ -809,9 +825,9 @@ def find_credentials(ctx: Context) -> list[Credential]:
         found.append(_basic(source, str(pair["username"]), str(pair["key"])))
     if (dot / "credentials.json").exists():
         found += shared("kaggle.oauth").session(ctx, dot / "credentials.json")
-    spare = read_secret_json(ctx, ctx.root / "configs" / "kaggle.json")
+    spare = read_secret_json(ctx, ctx.configs / "kaggle.json")
     if spare.get("username") and spare.get("key"):
-        found.append(_basic(str(ctx.root / "configs" / "kaggle.json"), str(spare["username"]), str(spare["key"])))
+        found.append(_basic(str(ctx.configs / "kaggle.json"), str(spare["username"]), str(spare["key"])))
     return found
 
 
@@ -1306,6 +1322,8 @@ def push_body(ctx: Context, path: Path, args: argparse.Namespace) -> dict[str, A
     code = safe_path(path, str(meta.get("code_file") or "")) if path.is_dir() else path
     if not code.is_file():
         raise bad_input(f"{code} is not there", "code_file in kernel-metadata.json names the file to push")
+    if not meta and code.suffix.lower() not in (".ipynb", ".py", *LANGUAGES):
+        raise bad_input(f"{code} is neither a notebook nor a script", "Kaggle takes .ipynb, .py, .R and .Rmd")
     try:
         text = kaggle_source(read_notebook(code)) if code.suffix == ".ipynb" else code.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -1380,7 +1398,11 @@ def push_path(ctx: Context, path: Path, args: argparse.Namespace) -> dict[str, A
         if path.is_file() and not (path.parent / "kernel-metadata.json").exists():  # the next push: the same kernel
             meta = {**body, "title": body["newTitle"], "id": reply.get("kernelId")}
             text = kernel_metadata(ref, meta, path.name, body["language"], body["kernelType"])
-            write_atomic(path.parent / "kernel-metadata.json", text)
+            try:
+                write_atomic(path.parent / "kernel-metadata.json", text)
+                ctx.say(f"wrote {path.parent / 'kernel-metadata.json'}: the next push goes to {ref}")
+            except OSError as error:  # the kernel is pushed: that is what the exit code says
+                ctx.say(f"{path.parent}: {error.strerror}: kernel-metadata.json was not kept beside it", -1)
     return dict(run.result)
 
 
@@ -1499,7 +1521,8 @@ def cmd_list(args: argparse.Namespace, ctx: Context) -> int:
         body = {"user": args.user or (kaggle_user(ctx) if args.mine else None), "search": args.search,
                 "group": group if args.mine else None, "sortBy": None if args.sort in ("hotness", "hottest") else sort}
         items = kaggle_pages(ctx, method, body, args.what, args.limit)
-        rows = [{name: item.get(name) for name in columns} for item in items]
+        zeros = {"totalVotes": 0, "totalBytes": 0}  # left out of the answer when they are 0
+        rows = [{name: item.get(name, zeros.get(name)) for name in columns} for item in items]
     elif args.what == "endpoints":
         rows = [{name: getattr(endpoint, name) for name in columns} for endpoint in load_endpoints(ctx).values()]
     elif args.what == "runs":
@@ -1588,8 +1611,9 @@ def cmd_push(args: argparse.Namespace, ctx: Context) -> int:
 def add_run_arguments(parser: argparse.ArgumentParser, _: Context) -> None:
     """Add the options of `run`."""
     parser.add_argument("target", help="notebook, script, folder, owner/slug or link; what follows -- reaches a script")
-    parser.add_argument("--on", choices=("local", "kaggle"), default="local", help="where (default: %(default)s)")
-    parser.add_argument("--kaggle", dest="on", action="store_const", const="kaggle", help="the same as --on kaggle")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--on", choices=("local", "kaggle"), default="local", help="where (default: %(default)s)")
+    where.add_argument("--kaggle", dest="on", action="store_const", const="kaggle", help="the same as --on kaggle")
     parser.add_argument("-p", "--param", action="append", default=[], metavar="NAME=VALUE",
                         help="a parameter: JSON, else text")
     parser.add_argument("--dest", type=Path, help="folder of the result (default: kaggle_results/NAME-RUN)")
@@ -1617,6 +1641,12 @@ def cmd_run(args: argparse.Namespace, ctx: Context) -> int:
     max_wait_s = parse_duration(args.max_wait)
     options: dict[str, Any] = {"options": args, "max_wait_s": max_wait_s} if args.on == "kaggle" else {}
     path = Path(args.target)
+    if path.suffix == ".ipynb" and path.is_file():
+        read_notebook(path)  # bad input ends here, with nothing written
+    elif path.suffix in (".ipynb", ".py") and not path.exists() and "://" not in args.target:
+        raise bad_input(f"there is no file {args.target}")
+    if timeout_s is not None and timeout_s <= 0:
+        raise bad_input(f"--timeout {args.timeout} leaves no time")
     name = re.sub(r"[^\w-]+", "-", path.resolve().stem if path.exists() else parse_ref(args.target).slug
                   or path.stem)[:60]
     with recorded(ctx, "run", args.target, {"on": args.on, **params}) as run:
@@ -1702,6 +1732,7 @@ def add_deploy_arguments(parser: argparse.ArgumentParser, ctx: Context) -> None:
     parser.add_argument("--name", help="the endpoint's name (default: the file's)")
     if not find_rooms(ctx, "deploy"):
         shared("endpoints")  # kagg.py is alone and says what is missing
+    parser.epilog = "each target has options of its own: deploy --TARGET --help"
     targets = parser.add_mutually_exclusive_group(required=True)
     for known in _owners(ctx, "deploy"):
         targets.add_argument(_flag(known), dest="target", action="store_const", const=known.name,
@@ -1742,14 +1773,24 @@ def read_data(text: str) -> Any:
         if text.startswith("@"):
             text = sys.stdin.read() if text == "@-" else Path(text[1:]).read_text(encoding="utf-8")
         return decode_json(text)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise bad_input(f"cannot read {text[1:]}: {error.strerror}") from error
+    except ValueError as error:
         raise bad_input(f"--data is not JSON: {error}", "quote it for the shell: --data '{\"x\": 1}'") from error
+
+
+def _running(ctx: Context, name: str) -> Endpoint:
+    """Return an endpoint, unless the registry knows that it was stopped."""
+    endpoint = find_endpoint(ctx, name)
+    if endpoint.state == "stopped":
+        raise service_error(f"{endpoint.name} is stopped", f"python kagg.py endpoints start {endpoint.name}")
+    return endpoint
 
 
 def cmd_call(args: argparse.Namespace, ctx: Context) -> int:
     """Send one payload to an endpoint and print its answer; exit 12 unless it is a 2xx."""
-    answer = call_endpoint(ctx, find_endpoint(ctx, args.name), read_data(args.data),
-                           timeout_s=parse_duration(args.timeout))
+    endpoint, payload = _running(ctx, args.name), read_data(args.data)
+    answer = call_endpoint(ctx, endpoint, payload, timeout_s=parse_duration(args.timeout))
     ctx.emit(answer, json.dumps(answer["body"], ensure_ascii=False, indent=2))
     if not 200 <= answer["status"] < 300:
         raise service_error(f"{args.name} answered {answer['status']}",
@@ -1770,9 +1811,11 @@ def add_monitor_arguments(parser: argparse.ArgumentParser, _: Context) -> None:
 
 def cmd_monitor(args: argparse.Namespace, ctx: Context) -> int:
     """Probe an endpoint and report its latency percentiles; exit 3 when a threshold is crossed."""
-    endpoint, interval_s = find_endpoint(ctx, args.name), parse_duration(args.interval)
+    endpoint, interval_s = _running(ctx, args.name), parse_duration(args.interval)
     payload = read_data(args.data) if args.data else None
     limit_ms = 1000 * parse_duration(args.max_p95) if args.max_p95 else None
+    if not 0 <= args.max_errors <= 1:
+        raise bad_input(f"--max-errors {args.max_errors} is not a ratio", "give a number from 0 to 1, for example 0.05")
     if interval_s < 0.001:
         raise bad_input(f"--interval {args.interval} is too short", "1ms is the least")
     with recorded(ctx, "monitor", endpoint.name) as run:
@@ -1780,7 +1823,8 @@ def cmd_monitor(args: argparse.Namespace, ctx: Context) -> int:
         bad = report["error_ratio"] > args.max_errors or (limit_ms is not None and (report["p95_ms"] or 1e9) > limit_ms)
         run.result, run.status = report, "findings" if bad else "done"
         run.exit_code = Exit.FINDINGS if bad else Exit.DONE
-    numbers = "  ".join(f"{label.removesuffix('_ms')} {report[label]} ms" for label in report if label.endswith("_ms"))
+    known = [label for label, value in report.items() if label.endswith("_ms") and value is not None]
+    numbers = "  ".join(f"{label.removesuffix('_ms')} {report[label]} ms" for label in known) or "no probe was answered"
     first = f"\nfirst error: {report['first_error']}" if report["errors"] else ""
     ctx.emit(report, f"{endpoint.name}: {report['count']} probes, {report['errors']} failed\n{numbers}{first}")
     return int(run.exit_code)
@@ -1855,8 +1899,10 @@ def build_parser(ctx: Context, name: str, words: list[str]) -> argparse.Argument
         return parser
     found = next((known for known in find_rooms(ctx, "cmd") if known.name == name.replace("-", "_")), None)
     if not found:
-        alone = "" if (ctx.root / "plugins").exists() else "; more commands come with plugins/ beside kagg.py"
-        raise bad_input(f"there is no command {name[:80]!r}", f"see: python kagg.py --help{alone}")
+        if not (ctx.root / "plugins").exists():
+            raise KaggError(f"kagg.py alone has no command {name[:80]!r}; more come with plugins/ beside kagg.py",
+                            code=Exit.MISSING, hint="clone the whole project or use kagg.pyz")
+        raise bad_input(f"there is no command {name[:80]!r}", "see: python kagg.py --help")
     module = room(ctx, "cmd", found.name)
     parser.description = found.summary
     parser.set_defaults(func=module.run, command=name)
@@ -1895,7 +1941,8 @@ def _command_at(words: list[str]) -> int | None:
 def main(argv: list[str] | None = None, ctx: Context | None = None) -> int:
     """Run one command and return its exit code; the only place where errors end."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    ctx, words = ctx or Context(), argv[: argv.index("--")] if "--" in argv else argv
+    split = argv.index("--") if "--" in argv and "run" in argv[: argv.index("--")] else len(argv)
+    ctx, words = ctx or Context(), argv[:split]
     ctx.as_json, given = "--json" in words, set(words)
     ctx.verbosity = -1 if {"-q", "--quiet"} & given else int(bool({"-v", "--verbose"} & given))
     try:

@@ -127,5 +127,5 @@ def test_what_needs_a_room_says_so_in_one_line(alone, argv):
 
 def test_a_command_that_is_a_room_is_not_known_alone_and_the_hint_says_why(alone):
     done = alone("status", "demo/x")
-    assert done.returncode == 2
+    assert done.returncode == 11
     assert "plugins/ beside kagg.py" in done.stderr

@@ -42,6 +42,7 @@ def small(tmp_path):
     root = tmp_path / "source"
     (root / "plugins" / "lib").mkdir(parents=True)
     (root / "batch_examples").mkdir()
+    (root / "requirements.txt").touch()
     (root / "kagg.py").write_text(PROGRAM)
     (root / "plugins" / "__init__.py").touch()
     (root / "plugins" / "lib" / "__init__.py").touch()
@@ -79,7 +80,7 @@ def unpacked(home):
 
 
 def test_the_same_files_give_the_same_bytes_wherever_and_whenever_they_are(archive, tmp_path):
-    for part in ("kagg.py", "plugins", "batch_examples", "tools"):
+    for part in ("kagg.py", "plugins", "batch_examples", "requirements.txt", "tools"):
         source, copy = ROOT / part, tmp_path / "copy" / part
         copy.parent.mkdir(exist_ok=True)
         if source.is_file():
@@ -95,7 +96,8 @@ def test_every_room_is_inside_and_nothing_else_but_the_examples(archive):
     names = set(zipfile.ZipFile(archive).namelist())
     rooms = {path.relative_to(ROOT).as_posix() for path in (ROOT / "plugins").rglob("*.py")}
     assert rooms | {"kagg.py", "__main__.py", "MANIFEST"} <= names
-    assert {name.split("/")[0] for name in names} == {"kagg.py", "plugins", "batch_examples", "__main__.py", "MANIFEST"}
+    parts = {"kagg.py", "plugins", "batch_examples", "requirements.txt", "__main__.py", "MANIFEST"}
+    assert {name.split("/")[0] for name in names} == parts
     assert not [name for name in names if name.endswith(".pyc")]
 
 

@@ -15,7 +15,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = ("kagg.py", "plugins", "batch_examples")
+PARTS = ("kagg.py", "plugins", "batch_examples", "requirements.txt")
 SKIPPED_SUFFIXES = {".pyc", ".pyo", ".tmp", ".lock"}
 
 

@@ -108,6 +108,7 @@ def start(loader: Any) -> None:
         sys.stderr.write(f"kagg: error: cannot unpack {archive.name}: {error}; {hint}\n")
         raise SystemExit(CONFIG_EXIT) from None
     os.environ.setdefault("KAGG_ENDPOINTS", str(archive.parent / "endpoints.json"))
+    os.environ.setdefault("KAGG_CONFIGS", str(archive.parent / "configs"))
     sys.path[0] = str(folder)
     import kagg
 

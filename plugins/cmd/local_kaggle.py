@@ -71,7 +71,7 @@ def run(args: argparse.Namespace, ctx: Context) -> int:
 def _only_one(root: Path) -> Iterator[None]:
     """Own the root while the server lives; the lock goes with the process, however that ends."""
     if embedded.running(root):
-        hint = "stop it with: kagg.py local-kaggle --stop"
+        hint = f"stop it with: python kagg.py local-kaggle --root '{root}' --stop"
         raise KaggError(f"a local Kaggle already serves {root}", code=Exit.CONFIG, hint=hint)
     with locked(root / "server", timeout_s=embedded.STOP_S):  # one that is just stopping is waited for
         yield

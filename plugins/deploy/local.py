@@ -76,6 +76,11 @@ def add_arguments(group: argparse._ArgumentGroup, /) -> None:
     )
 
 
+def occupied(name: str, ctx: Context, /) -> bool:
+    """Say whether a server runs under this name, also one that another registry names."""
+    return any(found.is_alive for found in processes(ctx.home / "endpoints" / name))
+
+
 def deploy(package: Path, name: str, args: argparse.Namespace, ctx: Context, /) -> Endpoint:
     """Start `package` as endpoint `name`; what ran under that name stops only when the new one answers.
 

@@ -116,7 +116,8 @@ def _endpoint_lines(steps: dict[str, Any]) -> list[str]:
         cut = body if len(body) <= ANSWER_MAX else body[:ANSWER_MAX] + "..."
         lines.append(f"  answer   {answer['status']} in {answer['latency_ms']} ms: {cut}")
     if report:
-        values = "  ".join(f"{name.removesuffix('_ms')} {report.get(name)} ms" for name in PERCENTILES)
+        known = [name for name in PERCENTILES if report.get(name) is not None]
+        values = "  ".join(f"{name.removesuffix('_ms')} {report[name]} ms" for name in known) or "no answer"
         lines.append(f"  latency  {report['count']} probes, {report['errors']} failed: {values}")
     return lines
 

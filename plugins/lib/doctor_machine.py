@@ -58,7 +58,7 @@ def _home(ctx: Context) -> Iterator[Check]:
 
 
 def _settings(ctx: Context) -> Iterator[Check]:
-    path = ctx.root / "configs" / "project_config.yaml"
+    path = ctx.configs / "project_config.yaml"
     names = ", ".join(sorted(map(str, ctx.config))) or "nothing"  # reads the file, and raises when it is broken
     yield Check("settings", "ok", f"{path} sets {names}" if path.exists() else f"no {path}, defaults are used")
     given = sorted(name for name in ctx.env if name.startswith("KAGG_"))
@@ -132,7 +132,7 @@ def _modes(ctx: Context) -> Iterator[Check]:
     files += [Path(ctx.env.get("XDG_CONFIG_HOME") or user_home(ctx) / ".config") / "kaggle" / "kaggle.json"]
     files += [Path(ctx.env["KAGGLE_CONFIG_DIR"]) / "kaggle.json"] if ctx.env.get("KAGGLE_CONFIG_DIR") else []
     files += [Path(ctx.env["KAGGLE_API_V1_TOKEN"])] if ctx.env.get("KAGGLE_API_V1_TOKEN") else []
-    files += [ctx.root / "configs" / name for name in ("kaggle.json", "wandb.md")]
+    files += [ctx.configs / name for name in ("kaggle.json", "wandb.md")]
     files += [ctx.home / "ledger.db", ctx.home / "local-kaggle" / "server.json"]
     present = [path for path in files if path.is_file()]
     wide = [path for path in present if sys.platform != "win32" and path.stat().st_mode & 0o077]

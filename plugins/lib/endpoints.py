@@ -35,13 +35,22 @@ def deploy_target(ctx: Context, path: Path, name: str, target: str, args: argpar
     if owner and owner.target not in (target, ""):
         raise bad_input(f"{name} is an endpoint on {owner.target}", "remove it first, or give another --name")
     deployer = room(ctx, "deploy", target)
+    occupied = getattr(deployer, "occupied", None)
+    if owner is None and occupied and occupied(name, ctx):  # replacing it would break what another registry says
+        message = f"{name} is an endpoint of another registry and runs"
+        raise bad_input(message, "give another --name, or name its registry in KAGG_ENDPOINTS")
     with recorded(ctx, "deploy", str(path), {"name": name, "target": target}) as run:
         package = ctx.home / "temp" / f"{name}-{run.id}.zip"
         try:
             manifest = shared("packaging").build_package(path, package, ctx)
             with run.effect("deploy", name, {"target": target, "source_sha256": manifest["source_sha256"]}) as effect:
                 endpoint: Endpoint = deployer.deploy(package, name, args, ctx)
-                save_endpoint(ctx, endpoint)
+                try:
+                    save_endpoint(ctx, endpoint)
+                except BaseException:  # nobody could stop what no registry names
+                    if owner is None:
+                        deployer.remove(endpoint, ctx)
+                    raise
                 run.result = effect.outcome = {"url": endpoint.url, "target": target}
         finally:
             package.unlink(missing_ok=True)
