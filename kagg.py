@@ -1612,7 +1612,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, _: Context) -> None:
     """Add the options of `run`."""
     parser.add_argument("target", help="notebook, script, folder, owner/slug or link; what follows -- reaches a script")
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--on", choices=("local", "kaggle"), default="local", help="where (default: %(default)s)")
+    where.add_argument("--on", choices=("local", "kaggle"), help="where (default: local)")
     where.add_argument("--kaggle", dest="on", action="store_const", const="kaggle", help="the same as --on kaggle")
     parser.add_argument("-p", "--param", action="append", default=[], metavar="NAME=VALUE",
                         help="a parameter: JSON, else text")
@@ -1638,7 +1638,7 @@ def parse_params(items: Iterable[str]) -> dict[str, Any]:
 def cmd_run(args: argparse.Namespace, ctx: Context) -> int:
     """Run a notebook, script or folder and say truthfully how it ended."""
     params, timeout_s = parse_params(args.param), parse_duration(args.timeout) if args.timeout else None
-    max_wait_s = parse_duration(args.max_wait)
+    args.on, max_wait_s = args.on or "local", parse_duration(args.max_wait)
     options: dict[str, Any] = {"options": args, "max_wait_s": max_wait_s} if args.on == "kaggle" else {}
     path = Path(args.target)
     if path.suffix == ".ipynb" and path.is_file():
