@@ -107,7 +107,7 @@ _SECRETS: set[str] = set()  # the exact values in use, so that no stream repeats
 _LEAK_SHAPES = (  # a text: compiled when first used, because most commands say nothing
     r"(?i)(?P<keep>\b(?:Bearer|Basic)\s+|[?&](?:X-Goog-Signature|X-Amz-Signature|Signature|sig|token|access_token|key)=|"
     r"\"(?:key|token|access_token|refresh_token|password|secret)\"\s*:\s*\"|\b(?:api_?key|password|secret|token)=)"
-    r"[^\s\"'&@]{6,}|(?<=://)[^\s/:@]*:[^\s/@]+(?=@)|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*|"
+    r"[^\s\"'&@]{6,}|(?<=://)[^\s/:@]*:[^\s/@]+(?=@)|\beyJ[\w-]{8,4096}\.[\w-]{8,4096}\.[\w-]*|"
     r"\b(?:KGAT_|hf_|ghp_|github_pat_|glpat-|sk-|xox[abprs]-|AKIA|AIza)[A-Za-z0-9_-]{10,}")
 
 
@@ -254,7 +254,8 @@ def write_atomic(path: Path, content: bytes | str, mode: int | None = None) -> N
     target.parent.mkdir(parents=True, exist_ok=True)
     temp = target.parent / f".{target.name[:50]}.{os.getpid()}.{threading.get_ident()}.tmp"
     try:
-        descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666 if mode is None else mode)
+        temp.unlink(missing_ok=True)  # of a killed process; whatever else has this name is not written through
+        descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else mode)
     except OSError as error:
         error.filename = str(path)  # not the temporary name
         raise
@@ -523,8 +524,16 @@ def retry_after_s(ctx: Context, headers: Mapping[str, str]) -> float | None:
     try:
         moment = parsedate_to_datetime(value)
         return max(0.0, (moment - ctx.now()).total_seconds())
-    except (ValueError, TypeError):  # absent, no date, or a date without a zone
+    except (ValueError, TypeError, OverflowError):  # absent, no date, the year 10000, or a date without a zone
         return None
+
+
+def _cut_off(sock: Any) -> None:
+    """Wake whoever waits for this socket; under TLS the connection itself is cut, not the session."""
+    import socket
+
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 def _exchange(ctx: Context, method: str, url: str, *, headers: Mapping[str, str], body: Any,
@@ -543,8 +552,14 @@ def _exchange(ctx: Context, method: str, url: str, *, headers: Mapping[str, str]
         connection = connection or _connect(ctx, url)
         connection.sock.settimeout(timeout_s)
         sent = True
-        connection.request(method, path, body=body, headers=dict(headers))
-        return Stream(connection, connection.getresponse(), url, idle)
+        watch = threading.Timer(4 * timeout_s, _cut_off, [connection.sock])  # a header that drips resets every timeout
+        watch.daemon = True
+        watch.start()
+        try:
+            connection.request(method, path, body=body, headers=dict(headers))
+            return Stream(connection, connection.getresponse(), url, idle)
+        finally:
+            watch.cancel()
     except (HTTPException, OSError, ValueError) as error:
         if connection:
             connection.close()
@@ -626,7 +641,8 @@ def fetch(ctx: Context, method: str, url: str, *, headers: Mapping[str, str] | N
         try:
             answer = send(ctx, method, url, headers=sending, body=body, timeout_s=timeout_s, follow=follow,
                           fresh=not again_safe)
-            reply = Reply(answer.status, answer.headers, read_body(ctx, answer, timeout_s), answer.url)
+            body_seen = _unzipped(answer, read_body(ctx, answer, timeout_s))
+            reply = Reply(answer.status, answer.headers, body_seen, answer.url)
             if reply.status in wanted:
                 return reply._replace(data=_decoded(reply)) if want_json else reply
             wait_s = retry_after_s(ctx, reply.headers)
@@ -647,6 +663,18 @@ def fetch(ctx: Context, method: str, url: str, *, headers: Mapping[str, str] | N
         else:
             ctx.sleep(pause_s)
     raise AssertionError("the last attempt returns or raises")
+
+
+def _unzipped(answer: Stream, body: bytes) -> bytes:
+    """Undo a Content-Encoding that a proxy chose although we asked for none."""
+    if (answer.headers.get("Content-Encoding") or "").lower() not in ("gzip", "x-gzip", "deflate"):
+        return body
+    import zlib
+
+    try:
+        return zlib.decompressobj(47).decompress(body, MAX_REPLY_BYTES)  # 47: gzip or zlib, as its header says
+    except zlib.error as error:
+        raise service_error(f"{host_of(answer.url)} sent a damaged answer: {error}", sent=True, retry=True) from error
 
 
 def _decoded(reply: Reply) -> Any:
@@ -684,6 +712,7 @@ KAGGLE_ENVIRONMENTS = {"PROD": "https://api.kaggle.com", "TEST": "http://localho
                        **{name: f"https://{name.lower()}.kaggle.com" for name in ("QA", "STAGING", "ADMIN")}}
 KERNELS, DATASETS = "kernels.KernelsApiService/", "datasets.DatasetApiService/"
 LIVE_STATES = frozenset({"QUEUED", "RUNNING", "CANCEL_REQUESTED"})
+END_STATES = ("COMPLETE", "ERROR", "CANCEL_ACKNOWLEDGED", "NEW_SCRIPT")
 SLOTS_FULL = r"Maximum batch (CPU|GPU|TPU) session count of (\d+) reached"
 INVALID_LISTS = ("invalidDatasetSources", "invalidCompetitionSources", "invalidKernelSources", "invalidModelSources",
                  "invalidTags")
@@ -926,13 +955,16 @@ def kaggle_pages(ctx: Context, method: str, body: Mapping[str, Any], field: str,
 def get_kernel(ctx: Context, ref: Ref) -> dict[str, Any]:
     """Return {"metadata": {...}, "blob": {"source", "language", "kernelType", "slug"}} of a kernel."""
     reply = kaggle_rpc(ctx, KERNELS + "GetKernel", ref.body())
-    return {name: reply.get(name) or {} for name in ("metadata", "blob")}
+    return {name: reply[name] if isinstance(reply.get(name), dict) else {} for name in ("metadata", "blob")}
 
 
 def kernel_status(ctx: Context, ref: Ref) -> KernelStatus:
     """Return the session's state; QUEUED is the zero value, so an empty answer says QUEUED."""
     reply = kaggle_rpc(ctx, KERNELS + "GetKernelSessionStatus", ref.body())
-    state = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(reply.get("status") or "QUEUED")).upper()
+    said = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(reply.get("status") or "QUEUED")).upper()
+    state = next((known for known in (*LIVE_STATES, *END_STATES) if re.search(rf"(^|[^A-Z]){known}$", said)), "RUNNING")
+    if not said.endswith(state):  # a word that is new to us: no end that we know, so the session may still run
+        ctx.say(f"Kaggle calls the session of {ref} {said[:40]!r}; taken as still live", 1)
     return KernelStatus(state, str(reply.get("failureMessage") or ""))
 
 
@@ -951,6 +983,10 @@ def push_kernel(ctx: Context, body: Mapping[str, Any], *, allow_live: bool = Fal
     """
     ref = parse_ref(str(body["slug"]))
     before = _kernel_version(ctx, ref)
+    for wait_s in (2, 4, 8, 16) if body.get("id") else ():  # it exists, and is not readable for seconds after its birth
+        if before is None:
+            ctx.sleep(wait_s)
+            before = _kernel_version(ctx, ref)
     quiet = before is None or allow_live or body.get("kernelExecutionType") == "QUICK_SAVE"
     if not quiet and kernel_status(ctx, ref).state in LIVE_STATES:
         raise KaggError(f"{ref} has a live session", code=Exit.QUOTA, hint="wait for it (status), or push with --force")
@@ -972,10 +1008,15 @@ def push_kernel(ctx: Context, body: Mapping[str, Any], *, allow_live: bool = Fal
     return {**reply, "owner": named[1] if named else ref.owner, "slug": named[2] if named else ref.slug}
 
 
+def _version(kernel: Mapping[str, Any]) -> int:
+    number = str(kernel["metadata"].get("currentVersionNumber"))
+    return int(number) if re.fullmatch(r"[0-9]{1,9}", number) else 0
+
+
 def _kernel_version(ctx: Context, ref: Ref) -> int | None:
     """Return a kernel's current version, None when it is not there (or not readable)."""
     try:
-        return int(get_kernel(ctx, ref)["metadata"].get("currentVersionNumber") or 0)
+        return _version(get_kernel(ctx, ref))
     except KaggError as error:
         if error.details.get("status") in (403, 404):
             return None
@@ -989,7 +1030,7 @@ def _lost_push(ctx: Context, ref: Ref, text: str, before: int, error: KaggError)
         ctx.sleep(wait_s)
         with contextlib.suppress(KaggError):
             found = get_kernel(ctx, ref)
-            version = int(found["metadata"].get("currentVersionNumber") or 0)
+            version = _version(found)
             if version > before and _same_source(str(found["blob"].get("source") or ""), text):
                 return {"ref": f"/code/{ref}", "versionNumber": version, "kernelId": found["metadata"].get("id"),
                         "recovered": True}
@@ -1002,7 +1043,7 @@ def _same_source(one: str, other: str) -> bool:
     """Say whether two kernels hold the same code; a notebook may have been written anew by the server."""
     try:
         cells = [[cell_source(cell) for cell in json.loads(text)["cells"]] for text in (one, other)]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return one.strip() == other.strip()
     return cells[0] == cells[1]
 
@@ -1464,7 +1505,6 @@ def monitor_endpoint(ctx: Context, endpoint: Endpoint, duration_s: float, interv
 
     def probe(index: int) -> tuple[float, str]:
         due_s, fault = start_s + index * interval_s, ""
-        ctx.sleep(due_s - ctx.monotonic())
         try:
             fetch(ctx, "GET" if payload is None else "POST", target, json_body=payload, timeout_s=10, attempts=1,
                   ok=range(200, 300))
@@ -1476,7 +1516,11 @@ def monitor_endpoint(ctx: Context, endpoint: Endpoint, duration_s: float, interv
         return latency_ms, fault
 
     with ThreadPoolExecutor(max_workers=min(count, 64)) as pool:
-        samples = list(pool.map(probe, range(count)))
+        asked = []
+        for index in range(count):  # handed over when due, so that Ctrl-C waits for no probe that has not begun
+            ctx.sleep(start_s + index * interval_s - ctx.monotonic())
+            asked.append(pool.submit(probe, index))
+        samples = [future.result() for future in asked]
     faults = [fault for _, fault in samples if fault]
     ranked = sorted(latency_ms for latency_ms, fault in samples if not fault)
     report = {"endpoint": endpoint.name, "url": target, "count": count, "errors": len(faults),
@@ -1555,6 +1599,8 @@ def cmd_pull(args: argparse.Namespace, ctx: Context) -> int:
             return pull_reference(ctx, reference, own, metadata=args.metadata)
         except KaggError as error:
             return error
+        except OSError as error:  # a folder in the way, a full disk: the others still arrive
+            return KaggError(f"{error.filename or args.dest}: {error.strerror or error}")
 
     outcomes = [one(args.ref[0])]
     if len(args.ref) > 1:

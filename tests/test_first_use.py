@@ -106,3 +106,36 @@ def test_a_registry_that_cannot_be_written_leaves_no_server_behind(tmp_path, mon
     assert done.code == Exit.FAILED, done
     assert "No space left on device" in done.err
     assert not spine.room(ctx, "deploy", "local").occupied("p", ctx)
+
+
+def test_an_answer_that_a_proxy_zipped_is_read(ctx, web):
+    import gzip
+
+    packed = gzip.compress(b'{"kernels": [{"ref": "a/b"}]}')
+    web.on("/api/v1/kernels.KernelsApiService/ListKernels", (200, packed, {"Content-Encoding": "gzip"}))
+    done = kagg(ctx, "--kaggle-url", web.url, "--json", "list")
+    assert done.code == 0, done
+    assert done.document[0]["ref"] == "a/b"
+
+
+def test_a_script_that_the_server_names_replaces_no_file(ctx, web, tmp_path):
+    (tmp_path / "kagg.py").write_text("mine")
+    evil = (200, b"print('theirs')", {"Content-Disposition": 'attachment; filename="kagg.py"'})
+    web.on("/lesson.ipynb", evil)
+    done = kagg(ctx, "pull", f"{web.url}/lesson.ipynb", "--dest", tmp_path)
+    assert done.code == Exit.INTEGRITY, done
+    assert (tmp_path / "kagg.py").read_text() == "mine"
+
+
+@pytest.mark.parametrize("said", ["KERNEL_WORKER_STATUS_RUNNING", "pending", "KernelWorkerStatus.Running"])
+def test_a_status_word_that_is_new_is_not_an_end(ctx, web, said):
+    web.on("/api/v1/kernels.KernelsApiService/GetKernelSessionStatus", (200, {"status": said}, {}))
+    ctx.kaggle_url = web.url
+    assert spine.kernel_status(ctx, spine.parse_ref("a/b")).state == "RUNNING"
+
+
+def test_a_file_with_parameters_is_private(ctx, tmp_path):
+    (tmp_path / "good.py").write_text("print(1)")
+    done = kagg(ctx, "run", tmp_path / "good.py", "-p", "x=1", "--dest", tmp_path / "out")
+    assert done.code == 0, done
+    assert (tmp_path / "out" / "result.json").stat().st_mode & 0o777 == 0o600

@@ -588,8 +588,9 @@ def test_a_name_twice_or_a_file_used_as_a_folder_is_refused(tmp_path):
         archive.writestr("a", b"1")
         archive.writestr("a/b", b"2")
     (tmp_path / "b.tar.gz").write_bytes(tarred({"./a": b"1"}))
-    with pytest.raises(KaggError, match="needs a folder"):
+    with pytest.raises(KaggError, match="as a file and as a folder"):
         archives.unpack(tmp_path / "a.zip", tmp_path / "out")
+    assert not list((tmp_path / "out").rglob("*"))
     with zipfile.ZipFile(tmp_path / "c.zip", "w") as archive:
         archive.writestr("a", b"1")
         archive.writestr("./a", b"2")

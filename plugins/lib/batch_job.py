@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import traceback
 from pathlib import Path
@@ -179,6 +180,7 @@ class _Task:
             KaggError: FINDINGS when it holds a secret and would leave this machine.
         """
         if source.suffix != ".ipynb":
+            self._refuse_secrets(source)
             return source
         clean = None if source == self.job.path else self.folder / "clean" / source.name
         findings = self.steps.preprocess(self.ctx, source, clean)
@@ -188,6 +190,18 @@ class _Task:
             hint = "take it out of the notebook; nothing was sent"
             raise KaggError(f"not sent: {secrets[0].message} in cell {secrets[0].cell}", code=Exit.FINDINGS, hint=hint)
         return clean or source
+
+    def _refuse_secrets(self, script: Path) -> None:
+        """Scan a script that would leave this machine as if it were a notebook of one cell."""
+        if self.job.on == "local":
+            return
+        cell = {"cell_type": "code", "metadata": {}, "source": script.read_text(encoding="utf-8", errors="replace")}
+        notebook = {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+        _, findings = kagg.room(self.ctx, "prep", "secrets").apply(notebook, self.ctx)
+        found = next((finding for finding in findings if finding.severity == "error"), None)
+        if found:
+            hint = "take it out of the script; nothing was sent"
+            raise KaggError(f"not sent: {found.message} in line {found.line}", code=Exit.FINDINGS, hint=hint)
 
     def _run(self, path: Path) -> str:
         """Run the notebook, or take over what an interrupted batch has run, and return what happened.
@@ -205,9 +219,8 @@ class _Task:
         if job.on == "local":
             result = self.steps.run(self.ctx, path, **options)
         else:
-            with self.batch.ledger.effect(self.batch.run_id, "push", job.ref, {"on": job.on}, self.job_id) as effect:
-                result = self.steps.run(self.ctx, path, **options)
-                effect.outcome = {name: result.get(name) for name in ("status", "ref", "version", "url")}
+            self._check_earlier_push()
+            result = self.steps.run(self.ctx, path, options=argparse.Namespace(effect=self._effect), **options)
         self._note("run", {**result, "folder": str(folder)})
         if result["status"] == "complete":
             count = len(result.get("outputs") or [])
@@ -215,6 +228,33 @@ class _Task:
         where = f"cell {result['cell']}: " if result.get("cell") is not None else ""
         message = f"{where}{result.get('error') or result['status']}"
         raise KaggError(message, code=Exit(result.get("exit") or Exit.FAILED))
+
+    def _effect(self, kind: str, target: str, request: dict[str, Any]) -> Any:
+        """Record an effect of this job."""
+        return self.batch.ledger.effect(self.batch.run_id, kind, target, request, self.job_id)
+
+    def _check_earlier_push(self) -> None:
+        """Refuse to push again while the session of a killed batch may still run.
+
+        Raises:
+            KaggError: QUOTA, with where it runs.
+        """
+        rows = [row for row in self.batch.ledger.effects(self.batch.run_id) if row["job_id"] == self.job_id]
+        for row in rows:
+            if row["kind"] != "push" or row["status"] not in ("done", "unknown"):
+                continue
+            made = row["outcome"] or {}
+            ref = f"{made['owner']}/{made['slug']}" if made.get("slug") else row["target"]
+            try:
+                state = kagg.kernel_status(self.ctx, kagg.parse_ref(ref)).state
+            except KaggError as error:
+                if error.details.get("status") not in (403, 404):
+                    raise
+                continue  # it never arrived, or is deleted
+            if state in kagg.LIVE_STATES:
+                hint = f"python kagg.py status {ref} --wait, or delete it on its page; then resume again"
+                words = f"an earlier push of this job is still {state.lower()}: {ref}"
+                raise KaggError(words, code=Exit.QUOTA, hint=hint)
 
     def _free_folder(self, name: str) -> Path:
         """Return a folder for one more run; earlier runs are kept."""

@@ -141,6 +141,9 @@ def _receive(ctx: Context, url: str, part: _Part, timeout_s: float, size_bytes: 
         finally:
             stream.flush()
             os.fsync(stream.fileno())
+    framed = answer.headers.get("Content-Length") or answer.headers.get("Transfer-Encoding")
+    if not part.size and not framed and size_bytes is None:  # a cut-off header passes http.client as whole
+        raise service_error(f"{host_of(url)} answered nothing at all to a download", retry=True)
     if size_bytes is not None and part.size < size_bytes:  # closed early by a server that announced no length
         raise service_error(f"{part.size} of {size_bytes} bytes arrived", retry=True)
     return _promised_md5(answer.headers)

@@ -71,7 +71,7 @@ def act(ctx: Context, action: str, name: str) -> Exit:
         rows = [{**known._asdict(), "state": state_of(known, ctx)} for known in load_endpoints(ctx).values()]
         ctx.emit(rows, table(rows, ("name", "target", "state", "url", "created")))
         return Exit.DONE
-    if not name or name.startswith("http"):
+    if not name or name.startswith(("http://", "https://")):
         raise bad_input(f"endpoints {action} needs a name", "see: python kagg.py endpoints list")
     endpoint = find_endpoint(ctx, name)
     if action == "show":

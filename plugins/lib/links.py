@@ -58,6 +58,9 @@ def pull_link(ctx: Context, link: str, dest: Path) -> Path:
     elif reply.body.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
         raise service_error(f"{link} is a web page, not a script", "is it shared with everybody?")
     path = safe_path(dest, name)
+    if name.endswith(SCRIPTS) and path.exists() and not unquote(urlsplit(link).path).endswith(f"/{name}"):
+        problem = f"refused: the server calls it {name[:80]!r}, and {path} exists"
+        raise KaggError(problem, code=Exit.INTEGRITY, hint="give another --dest")
     write_atomic(path, reply.body)
     return path
 

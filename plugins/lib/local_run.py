@@ -280,5 +280,5 @@ def _finish(ctx: Context, task: _Task, record: dict[str, Any], verdict: _Verdict
         "outputs": list_outputs(task.folder, task.before, task.dest),
         "executed_notebook": str(executed) if executed.is_file() else None,
     }
-    write_atomic(task.dest / "result.json", json.dumps(record, indent=2, sort_keys=True) + "\n")
+    write_atomic(task.dest / "result.json", json.dumps(record, indent=2, sort_keys=True) + "\n", 0o600)
     return record

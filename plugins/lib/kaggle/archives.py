@@ -112,16 +112,20 @@ def _archive_errors(archive: Path) -> Iterator[None]:
 def _unpack_all(archive: Path, folder: Path, staging: Path, max_bytes: int) -> list[str]:
     names: list[str] = []
     seen: set[Path] = set()
+    folders: set[Path] = set()
     left_bytes = min(max_bytes, shutil.disk_usage(folder).free)
     with _members(archive) as members:
         for member in members:
             name = str(PurePosixPath(member.name))  # "./a" and "a" are one name
             target = safe_path(folder, name)
-            if target in seen or len(names) >= MAX_FILES:
+            nested = target in folders or any(above in seen for above in target.parents)
+            if target in seen or nested or len(names) >= MAX_FILES:
                 problem = f"{name!r} twice" if target in seen else f"more than {MAX_FILES} files"
+                problem = f"{name!r} as a file and as a folder" if nested else problem
                 raise KaggError(f"{archive.name} holds {problem}", code=Exit.INTEGRITY)
             left_bytes -= _copy(member, staging / str(len(names)), left_bytes, archive)
             seen.add(target)
+            folders.update(target.parents)
             names.append(name)
     return names
 

@@ -106,7 +106,7 @@ def _push(ctx: Context, body: Mapping[str, Any], max_wait_s: float) -> dict[str,
     until_s, pause_s = ctx.monotonic() + max_wait_s, SLOT_PAUSE_S[0]
     while True:
         try:
-            return push_kernel(ctx, body)
+            return push_kernel(ctx, body, allow_live=True)  # a refused push may be stored, and then reads as QUEUED
         except KaggError as error:
             left_s = until_s - ctx.monotonic()
             if error.code != Exit.QUOTA:

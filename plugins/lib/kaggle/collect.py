@@ -23,19 +23,22 @@ File = dict[str, Any]  # {"path", "size_bytes", "sha256"}
 PARALLEL = 4
 PAGE_SIZE = 200  # the largest that ListKernelSessionOutput takes
 MAX_FILES = 1_000_000
+MAX_EMPTY = 10  # pages in a row without a file, before a listing counts as over
 
 
 def kernel_outputs(ctx: Context, ref: Ref) -> tuple[list[dict[str, Any]], str]:
     """Return the files [{"fileName", "url"}] of all pages, and the stored log (a JSON array as text, "" at first)."""
     files: list[dict[str, Any]] = []
-    tokens, token, log = {""}, "", ""
+    tokens, token, log, empty = {""}, "", "", 0
     while True:
         body = {**ref.body(), "pageSize": PAGE_SIZE, "pageToken": token or None}
         reply = kaggle_rpc(ctx, KERNELS + "ListKernelSessionOutput", body)
-        files += [item for item in reply.get("files") or [] if isinstance(item, dict)]
+        found = [item for item in reply.get("files") or [] if isinstance(item, dict)]
+        files += found
+        empty = 0 if found else empty + 1
         log = log or str(reply.get("log") or "")
         token = str(reply.get("nextPageToken") or "")
-        if token in tokens:  # "", or one that repeats itself
+        if token in tokens or empty >= MAX_EMPTY or len(files) >= MAX_FILES:  # "", or one that repeats itself
             return files, log
         tokens.add(token)
 
@@ -100,12 +103,19 @@ def _sort_out(names: Sequence[str], dest: Path) -> tuple[list[str], dict[str, Ka
     """Return the names that can be stored below `dest`, and why the others cannot."""
     same = _ignores_case(dest)
     folders = {str(above) for name in names for above in PurePosixPath(name).parents}
+    parts = {
+        str(PurePosixPath(name).with_name(f".{PurePosixPath(name).name}{end}"))
+        for name in names
+        if PurePosixPath(name).name
+        for end in (".part", ".part.json")
+    }  # what download() keeps meanwhile
     taken: dict[str, str] = {}
     kept: list[str] = []
     faults: dict[str, KaggError] = {}
     for name in dict.fromkeys(names):
         key = unicodedata.normalize("NFC", name).casefold() if same else name
         reason = "it is a folder too" if name in folders else f"here it is {taken[key]!r}" if key in taken else ""
+        reason = reason or ("the download of another file needs it" if name in parts else "")
         try:
             safe_path(dest, name)
         except KaggError as error:

@@ -46,6 +46,7 @@ STORED_TRIES = (
     4  # the stored log appears up to minutes after the status; the stream's own copy is usually there at once
 )
 MAX_LINE_CHARS = 16 * 1024**2
+CONNECTION_S = 300.0  # keep-alive comments can hold a connection open for ever: then the status is asked
 
 
 class Lines:
@@ -81,6 +82,14 @@ def sse_data(pieces: Iterable[bytes]) -> Iterator[str]:
             elif not line and held:
                 yield "\n".join(held)
                 held = []
+
+
+def _until(ctx: Context, pieces: Iterable[bytes], until_s: float) -> Iterator[bytes]:
+    """Pass pieces on until a reading of ctx.monotonic; comments, which are no events, count as well."""
+    for piece in pieces:
+        yield piece
+        if ctx.monotonic() > until_s:
+            return
 
 
 def parse_event(found: object) -> Event:
@@ -127,12 +136,11 @@ class _Log:
                 raise service_error(f"the log of {self.ref}: the server answered {answer.status}", status=answer.status)
             if "text/event-stream" not in str(answer.headers.get("Content-Type") or ""):
                 return self.stored(read_body(self.ctx, answer, timeout_s).decode("utf-8", "replace"))
-            for position, data in enumerate(sse_data(answer.pieces())):
+            until_s = min(until_s, self.ctx.monotonic() + CONNECTION_S)
+            for position, data in enumerate(sse_data(_until(self.ctx, answer.pieces(), until_s))):
                 if data.strip() == END_OF_LOG:
                     return True
                 self.take(position, _decoded(data))
-                if self.ctx.monotonic() > until_s:
-                    break
         finally:
             answer.close()
         return False
@@ -181,7 +189,14 @@ class _Log:
             if self.follow(math.inf):
                 return
             _pause(self.ctx, attempt)
-        if not self.stored(kernel_outputs(self.ctx, self.ref)[1]):
+        try:
+            whole = self.stored(kernel_outputs(self.ctx, self.ref)[1])
+        except KaggError as error:  # the session is over: its outputs count, with or without a log
+            if error.code != Exit.SERVICE:
+                raise
+            self.ctx.say(error.message, 1)
+            whole = False
+        if not whole:
             self.ctx.say(f"the log of {self.ref} may lack its end, which Kaggle has not stored yet")
 
 

@@ -253,7 +253,7 @@ def _finish(ctx: Context, ref: Ref, dest: Path, record: dict[str, Any], started_
         "log": str(dest / "log.jsonl"),
         "output_folder": str(output),
     }
-    write_atomic(dest / "result.json", json.dumps(record, indent=2, sort_keys=True) + "\n")
+    write_atomic(dest / "result.json", json.dumps(record, indent=2, sort_keys=True) + "\n", 0o600)
     if fault and record["status"] == "complete":
         raise fault
     if fault:

@@ -132,6 +132,9 @@ def _change(
     try:
         reply: dict[str, Any] = kaggle_rpc(ctx, DATASETS + method, body, idempotent=False)
     except KaggError as error:
+        if 400 <= error.details.get("status", 0) < 500 and error.details["status"] not in (401, 408, 429):
+            for done in uploads.values():  # it may be about a token that Kaggle has forgotten
+                done.note.unlink(missing_ok=True)
         if not error.details.get("sent", True) or 400 <= error.details.get("status", 0) < 500:
             raise
         reply = _lost(ctx, ref, before, error)
