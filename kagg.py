@@ -2040,9 +2040,10 @@ def _report(ctx: Context, error: KaggError) -> int:
 
 def script() -> None:
     """Run as a program: SIGTERM ends it like Ctrl-C, so that children and part files are looked after."""
-    import signal
+    if _command_at(sys.argv[1:]) is not None:
+        import signal
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     raise SystemExit(main())
 
 
