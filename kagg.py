@@ -596,8 +596,7 @@ def send(ctx: Context, method: str, url: str, *, headers: Mapping[str, str], bod
         except ValueError as error:
             raise service_error(f"{host_of(url)} redirects to {location[:80]!r}", sent=True) from error
         if elsewhere and body is not None and answer.status in (307, 308):
-            raise service_error(f"{host_of(answer.url)} redirects what was sent to {host_of(url)}; refused",
-                                sent=True)
+            raise service_error(f"{host_of(answer.url)} redirects what was sent to {host_of(url)}; refused", sent=True)
         if elsewhere:
             headers = {name: value for name, value in headers.items() if name.lower() in HARMLESS_HEADERS}
         if answer.status in (301, 302, 303) and method != "HEAD":
@@ -1008,6 +1007,13 @@ def push_kernel(ctx: Context, body: Mapping[str, Any], *, allow_live: bool = Fal
     return {**reply, "owner": named[1] if named else ref.owner, "slug": named[2] if named else ref.slug}
 
 
+def refused_inputs(reply: Mapping[str, Any], body: Mapping[str, Any]) -> list[str]:
+    """Return what Kaggle leaves out of a pushed kernel; after a lost reply nothing confirms any of its inputs."""
+    refused = [f"{name.removeprefix('invalid')}: {item}" for name in INVALID_LISTS for item in reply.get(name) or []]
+    sent = [item for field in SOURCES.values() for item in body.get(field) or []] if reply.get("recovered") else []
+    return refused + [f"not confirmed: {item}" for item in sent]
+
+
 def _version(kernel: Mapping[str, Any]) -> int:
     number = str(kernel["metadata"].get("currentVersionNumber"))
     return int(number) if re.fullmatch(r"[0-9]{1,9}", number) else 0
@@ -1042,8 +1048,8 @@ def _lost_push(ctx: Context, ref: Ref, text: str, before: int, error: KaggError)
 def _same_source(one: str, other: str) -> bool:
     """Say whether two kernels hold the same code; a notebook may have been written anew by the server."""
     try:
-        cells = [[cell_source(cell) for cell in json.loads(text)["cells"]] for text in (one, other)]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        cells = [[cell_source(cell) for cell in decode_json(text)["cells"]] for text in (one, other)]
+    except (ValueError, KeyError, TypeError, AttributeError):
         return one.strip() == other.strip()
     return cells[0] == cells[1]
 
@@ -1259,8 +1265,8 @@ def parse_notebook(text: str | bytes, name: str) -> dict[str, Any]:
         KaggError: USAGE when it is not JSON, not a notebook, or of another major format.
     """
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        found = decode_json(text)
+    except ValueError as error:
         raise bad_input(f"{name} is not a notebook: not JSON ({str(error)[:60]})") from error
     cells, version = (found.get("cells"), found.get("nbformat", 4)) if isinstance(found, dict) else (None, None)
     if version != 4 or not isinstance(cells, list) or not all(isinstance(cell, dict) for cell in cells):
@@ -1370,8 +1376,7 @@ def push_body(ctx: Context, path: Path, args: argparse.Namespace) -> dict[str, A
     except UnicodeDecodeError as error:
         raise bad_input(f"{code} is not UTF-8 text: {error}") from error
     if len(text.encode("utf-8", "surrogatepass")) > MAX_SOURCE_BYTES:
-        raise bad_input(f"{code} is over the {MAX_SOURCE_BYTES} bytes that Kaggle takes",
-                        "move data into a dataset")
+        raise bad_input(f"{code} is over the {MAX_SOURCE_BYTES} bytes that Kaggle takes", "move data into a dataset")
     owner, slug, title = _title(ctx, meta, code, chosen.get("title"))
     for name in (*SOURCES, "keywords"):
         if not isinstance(meta.get(name) or [], list):
@@ -1429,13 +1434,9 @@ def push_path(ctx: Context, path: Path, args: argparse.Namespace) -> dict[str, A
     with recorded(ctx, "push", str(path)) as run, run.effect("push", body["slug"], sent) as effect:
         reply = push_kernel(ctx, body, allow_live=args.force)
         ref = Ref("kaggle", reply["owner"], reply["slug"])
-        lists = {name.removeprefix("invalid"): reply.get(name) or [] for name in INVALID_LISTS}
-        refused = [f"{name}: {item}" for name, items in lists.items() for item in items]
-        if reply.get("recovered"):  # the reply that was lost would have named the inputs that Kaggle left out
-            refused += [f"not confirmed: {item}" for field in SOURCES.values() for item in body[field]]
-        effect.outcome = {"ref": str(ref), "version": reply.get("versionNumber"), "url": reply.get("url"),
-                          "refused_inputs": refused}
-        run.result = effect.outcome
+        refused = refused_inputs(reply, body)
+        run.result = effect.outcome = {"ref": str(ref), "version": reply.get("versionNumber"), "url": reply.get("url"),
+                                       "refused_inputs": refused}
         if path.is_file() and not (path.parent / "kernel-metadata.json").exists():  # the next push: the same kernel
             meta = {**body, "title": body["newTitle"], "id": reply.get("kernelId")}
             text = kernel_metadata(ref, meta, path.name, body["language"], body["kernelType"])
@@ -1616,8 +1617,7 @@ def cmd_pull(args: argparse.Namespace, ctx: Context) -> int:
             ctx.say(f"{reference}: {outcome.message}" + (f"; {outcome.hint}" if outcome.hint else ""), -1)
     if failures and len(failures) == len(outcomes):
         raise failures[0]
-    paths = [outcome for outcome in outcomes if isinstance(outcome, Path)]
-    twice = {path for path in paths if paths.count(path) > 1}
+    twice = {outcome for outcome in outcomes if isinstance(outcome, Path) and outcomes.count(outcome) > 1}
     for path in twice:
         ctx.say(f"{path} was written by more than one reference: only one of them is left", -1)
     return Exit.FINDINGS if failures or twice else Exit.DONE

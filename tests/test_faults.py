@@ -145,6 +145,7 @@ def test_a_lost_answer_to_a_question_is_asked_for_again(read, idle_kaggle, tmp_p
 def test_a_stalled_server_is_left_and_asked_again(read, idle_kaggle, tmp_path, command):
     idle_kaggle.faults.add("stall", f"*/{READS[command]}", times=1, seconds=600)
     expected(command, read(command), tmp_path)
+    assert idle_kaggle.faults.waiting() == []
 
 
 @pytest.mark.timeout(60)

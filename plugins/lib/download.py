@@ -16,6 +16,7 @@ from kagg import (
     Context,
     Exit,
     KaggError,
+    decode_json,
     hashed,
     host_of,
     locked,
@@ -45,8 +46,8 @@ class _Part:
         self.path, self.note = dest.with_name(f".{name}.part"), dest.with_name(f".{name}.part.json")
         self.restarts = -1
         self.restart(keep_files=True)
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-            etag = str(json.loads(self.note.read_text(encoding="utf-8"))["etag"])
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            etag = str(decode_json(self.note.read_text(encoding="utf-8"))["etag"])
             with self.path.open("rb") as stream:
                 while piece := stream.read(PIECE_BYTES):
                     self.add(piece)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from kagg import Context, Exit, KaggError, Reply, fetch, safe_path, service_error, setting, write_atomic
+from kagg import Context, Exit, KaggError, Reply, decode_json, fetch, safe_path, service_error, setting, write_atomic
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,7 +78,7 @@ def _name(reply: Reply, link: str) -> str:
 
 def _is_notebook(body: bytes) -> bool:
     try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
+        found = decode_json(body)
+    except ValueError:
         return False
     return isinstance(found, dict) and any(isinstance(found.get(name), list) for name in ("cells", "worksheets"))

@@ -164,7 +164,7 @@ class _Seen:
             self.on_event(event)
 
 
-class _Verdict(NamedTuple):
+class Verdict(NamedTuple):
     """How a run ended, in the words of result.json."""
 
     status: str
@@ -174,30 +174,30 @@ class _Verdict(NamedTuple):
     traceback: Sequence[str] = ()
 
 
-def _verdict(task: _Task, code: int, stopped: str, seen: _Seen) -> _Verdict:
+def _verdict(task: _Task, code: int, stopped: str, seen: _Seen) -> Verdict:
     """Say how a run ended; `stopped` is "timeout" when its time was up for us. Complete needs every sign to agree."""
     exit_code = code if code >= 0 else 128 - code  # as shells report signals
     lines = seen.errors.strip().splitlines()[-TAIL_LINES:]
     end = seen.end or {}
     reason = stopped or end.get("reason") or ""
     if code == 0 and not reason and (seen.end is not None or not task.is_notebook):
-        return _Verdict("complete", 0)
+        return Verdict("complete", 0)
     status = {"timeout": "timeout", "kernel": "killed", "stopped": "killed"}.get(
         reason, "killed" if code < 0 else "error"
     )
     if end.get("reason"):
         traceback = end["traceback"] or lines
-        return _Verdict(status, exit_code or 1, end["traceback_last_line"], end["cell"], traceback)
+        return Verdict(status, exit_code or 1, end["traceback_last_line"], end["cell"], traceback)
     if status == "timeout":
         error = f"the run took longer than {task.timeout_s:g} s"
     elif code < 0:
         error = f"the run was ended by {signal.Signals(-code).name}"
     else:
         error = lines[-1] if lines else f"exit code {code}"
-    return _Verdict(status, exit_code or 1, error, None, lines)
+    return Verdict(status, exit_code or 1, error, None, lines)
 
 
-def _follow(ctx: Context, task: _Task, on_event: Callable[[child.Event], None] | None) -> _Verdict:
+def _follow(ctx: Context, task: _Task, on_event: Callable[[child.Event], None] | None) -> Verdict:
     """Run the child to its end, whatever ends it, and leave none of its processes behind."""
     stopped = ""
     deadline_s = None
@@ -262,13 +262,13 @@ def run_local(
     try:
         verdict = _follow(ctx, task, on_event)
     except BaseException as error:
-        verdict = _Verdict("killed", 1, f"ended by {type(error).__name__}")
+        verdict = Verdict("killed", 1, f"ended by {type(error).__name__}")
         _finish(ctx, task, record, verdict)
         raise
     return _finish(ctx, task, record, verdict)
 
 
-def _finish(ctx: Context, task: _Task, record: dict[str, Any], verdict: _Verdict) -> dict[str, Any]:
+def _finish(ctx: Context, task: _Task, record: dict[str, Any], verdict: Verdict) -> dict[str, Any]:
     """Write the record of a run that has ended, last of all its files."""
     executed = task.dest / "executed.ipynb"
     record |= verdict._asdict() | {

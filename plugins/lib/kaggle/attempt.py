@@ -9,10 +9,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from kagg import (
-    INVALID_LISTS,
     KERNELS,
     MAX_SOURCE_BYTES,
-    SOURCES,
     Exit,
     KaggError,
     Ref,
@@ -22,6 +20,7 @@ from kagg import (
     kaggle_user,
     push_body,
     push_kernel,
+    refused_inputs,
     service_error,
     slugify,
 )
@@ -132,12 +131,9 @@ def push(ctx: Context, body: Mapping[str, Any], options: argparse.Namespace, max
     with effect("push", body["slug"], request) if effect else contextlib.nullcontext(SimpleNamespace()) as made:
         reply = _push(ctx, body, max_wait_s)
         made.outcome = {key: reply.get(key) for key in ("owner", "slug", "versionNumber", "url")}
-        refused = {name: [str(item) for item in reply.get(name) or []] for name in INVALID_LISTS}
-        for tag in refused.pop("invalidTags", []):
-            ctx.say(f"note: Kaggle does not know the tag {tag!r}")
-        inputs = [f"{name.removeprefix('invalid')}: {item}" for name, items in refused.items() for item in items]
-        if reply.get("recovered"):  # the reply that was lost would have named the inputs that Kaggle left out
-            inputs += [f"not confirmed: {item}" for field in SOURCES.values() for item in body.get(field) or []]
+        for tag in reply.get("invalidTags") or []:
+            ctx.say(f"note: Kaggle does not know the tag {str(tag)!r}")
+        inputs = refused_inputs({**reply, "invalidTags": []}, body)
         made.outcome["refused_inputs"] = reply["refused_inputs"] = inputs
         if inputs and not getattr(options, "allow_missing_inputs", False):
             made.outcome["deleted"] = _deleted(ctx, Ref("kaggle", reply["owner"], reply["slug"]))

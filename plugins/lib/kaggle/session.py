@@ -11,7 +11,7 @@ import argparse
 import contextlib
 import json
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from kagg import (
     KERNELS,
@@ -30,6 +30,7 @@ from plugins.lib.kaggle import attempt
 from plugins.lib.kaggle.attempt import delete_kernel
 from plugins.lib.kaggle.collect import collect_outputs, kernel_files, kernel_outputs
 from plugins.lib.kaggle.logstream import follow_logs, wait_for_end
+from plugins.lib.local_run import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -105,16 +106,6 @@ class _Seen:
         """Return the error stream's last lines without colours and without what Kaggle adds."""
         lines = [line.rstrip() for line in ANSI.sub("", self.errors).split("\n")]
         return [line for line in lines if line and not line.startswith("[NbConvertApp]")]
-
-
-class Verdict(NamedTuple):
-    """How a run ended, in the words of result.json."""
-
-    status: str
-    exit_code: int
-    error: str | None = None
-    cell: int | None = None
-    traceback: Sequence[str] = ()
 
 
 def _verdict(status: KernelStatus, lines: Sequence[str]) -> Verdict:
