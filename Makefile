@@ -67,6 +67,7 @@ bench: $(VENV)/.test-installed ## the budgets: each number beside a named peer i
 	$(PY) bench/startup.py
 	$(PY) bench/pull.py
 	$(PY) bench/serve.py
+	$(PY) bench/preprocess.py
 
 pyz: | $(PY) ## kagg.pyz: one file with kagg.py and every room inside
 	$(PY) tools/pyz.py kagg.pyz

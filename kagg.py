@@ -78,7 +78,10 @@ def service_error(message: str, hint: str = "", **details: Any) -> KaggError:
 
 
 class Finding(NamedTuple):
-    """What a notebook step noticed. `cell` counts from 0 over all cells, `line` from 1; None = the whole notebook."""
+    """What a notebook step noticed. `cell` counts from 0 over all cells, `line` from 1; None = the whole notebook.
+
+    `severity` is error (a secret), warning or note; `id` names a secret finding for --allow-finding.
+    """
 
     kind: str
     severity: str
@@ -86,6 +89,9 @@ class Finding(NamedTuple):
     cell: int | None = None
     line: int | None = None
     fix: str = ""
+    place: str = ""
+    id: str = ""
+    column: int | None = None
 
 
 class Endpoint(NamedTuple):
@@ -104,11 +110,11 @@ class Endpoint(NamedTuple):
 # ---------------------------------------------------------------------------------------------------------------------
 
 _SECRETS: set[str] = set()  # the exact values in use, so that no stream repeats them whatever their shape
+_TOKENS = r"\b(?:KGAT_|hf_|ghp_|github_pat_|glpat-|sk-|xox[abprs]-|AKIA|AIza)[A-Za-z0-9_-]{10,}"
 _LEAK_SHAPES = (  # a text: compiled when first used, because most commands say nothing
     r"(?i)(?P<keep>\b(?:Bearer|Basic)\s+|[?&](?:X-Goog-Signature|X-Amz-Signature|Signature|sig|token|access_token|key)=|"
     r"\"(?:key|token|access_token|refresh_token|password|secret)\"\s*:\s*\"|\b(?:api_?key|password|secret|token)=)"
-    r"[^\s\"'&@]{6,}|(?<=://)[^\s/:@]*:[^\s/@]+(?=@)|\beyJ[\w-]{8,4096}\.[\w-]{8,4096}\.[\w-]*|"
-    r"\b(?:KGAT_|hf_|ghp_|github_pat_|glpat-|sk-|xox[abprs]-|AKIA|AIza)[A-Za-z0-9_-]{10,}")
+    r"[^\s\"'&@]{6,}|(?<=://)[^\s/:@]*:[^\s/@]+(?=@)|\beyJ[\w-]{8,4096}\.[\w-]{8,4096}\.[\w-]*|" + _TOKENS)
 
 
 def keep_secret(value: str) -> str:
@@ -972,15 +978,21 @@ def kernel_status(ctx: Context, ref: Ref) -> KernelStatus:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def push_kernel(ctx: Context, body: Mapping[str, Any], *, allow_live: bool = False) -> dict[str, Any]:
+def push_kernel(ctx: Context, body: Mapping[str, Any], *, allow_live: bool = False,
+                allowed: Iterable[str] = ()) -> dict[str, Any]:
     """Save a version of a kernel and run it exactly once, also when the reply is lost.
 
-    Returns the reply with `owner` and `slug`. Nothing is sent twice unless the server said that it did nothing.
+    Returns the reply with `owner` and `slug`. Nothing is sent twice unless the server said that it did nothing, and
+    nothing at all with a secret in it, except the findings `allowed` by id.
 
     Raises:
-        KaggError: QUOTA when no session slot is free, SERVICE for other refusals; details["unknown"] when in doubt.
+        KaggError: FINDINGS for a secret, QUOTA when no session slot is free, SERVICE for other refusals;
+            details["unknown"] when in doubt.
     """
-    ref = parse_ref(str(body["slug"]))
+    ref, suffix = parse_ref(str(body["slug"])), SUFFIXES.get(str(body.get("language")), ".txt")
+    name = ref.slug + (".ipynb" if body.get("kernelType") == "notebook" else suffix)
+    about = json.dumps({key: value for key, value in body.items() if key != "text"}, ensure_ascii=False)
+    refuse_secrets(ctx, str(ref), ((name, str(body["text"])), ("kernel-metadata.json", about)), allowed)
     before = _kernel_version(ctx, ref)
     for wait_s in (2, 4, 8, 16) if body.get("id") else ():  # it exists, and is not readable for seconds after its birth
         if before is None:
@@ -1005,6 +1017,20 @@ def push_kernel(ctx: Context, body: Mapping[str, Any], *, allow_live: bool = Fal
         raise KaggError(f"Kaggle refused {ref}: {failure}", code=code, hint=hint, details={"refused": True})
     named = re.search(rf"({_SLUG})/({_SLUG})/?$", str(reply.get("ref") or reply.get("url") or ""))
     return {**reply, "owner": named[1] if named else ref.owner, "slug": named[2] if named else ref.slug}
+
+
+def refuse_secrets(ctx: Context, what: str, parts: Iterable[tuple[str, str]], allowed: Iterable[str] = ()) -> None:
+    """Let nothing leave with a secret in it: raise FINDINGS, naming cell and line; see plugins/lib/secrets/gate.py."""
+    if (ctx.root / "plugins").exists():
+        sent = ((name, text.encode("utf-8", "surrogatepass")) for name, text in parts)
+        shared("secrets.gate").refuse(ctx, what, sent, allowed)
+        return
+    ctx.say("note: without plugins/ beside kagg.py only a few kinds of tokens are looked for", 1)
+    for name, text in parts:  # kagg.py is alone: no rules, no ids
+        if found := re.search(_TOKENS, text):
+            line = text.count("\n", 0, found.start()) + 1
+            raise KaggError(f"{what} was not sent: {name} line {line} holds a token ({found[0][:4]}...)",
+                            code=Exit.FINDINGS, hint="take it out; with plugins/ beside kagg.py it can be allowed")
 
 
 def refused_inputs(reply: Mapping[str, Any], body: Mapping[str, Any]) -> list[str]:
@@ -1119,16 +1145,23 @@ def find_rooms(ctx: Context, kind: str, *, installed: bool = True) -> list[Room]
     return rooms
 
 
+def find_room(ctx: Context, kind: str, name: str) -> Room | None:
+    """Return one room; a built-in one, which nobody can replace, without looking at any other."""
+    path = ctx.root / "plugins" / kind / f"{name.replace('-', '_')}.py"
+    if re.fullmatch(r"[A-Za-z][\w-]*", name) and path.is_file():
+        return read_room(kind, path)
+    return next((room for room in find_rooms(ctx, kind) if room.name == path.stem), None)
+
+
 def room(ctx: Context, kind: str, name: str) -> ModuleType:
     """Import the room `plugins/<kind>/<name>.py`.
 
     Raises:
         KaggError: USAGE for an unknown name, MISSING for a missing package or a broken plugin.
     """
-    name, known = name.replace("-", "_"), find_rooms(ctx, kind)
-    chosen = next((room for room in known if room.name == name), None)
+    chosen = find_room(ctx, kind, name)
     if not chosen:
-        names = ", ".join(room.name for room in known)
+        names = ", ".join(room.name for room in find_rooms(ctx, kind))
         raise KaggError(f"there is no {kind} {name!r}", code=Exit.USAGE if names else Exit.MISSING,
                         hint=f"there are: {names or 'none'}")
     if chosen.broken:
@@ -1136,7 +1169,7 @@ def room(ctx: Context, kind: str, name: str) -> ModuleType:
         raise KaggError(f"plugin {kind} {name} is broken: {chosen.broken}", code=Exit.MISSING, hint=hint)
     need_packages(f"{kind} {name}", chosen.requires)
     if chosen.origin == "built-in":
-        return _import(f"plugins.{kind}.{name}")
+        return _import(f"plugins.{kind}.{chosen.name}")
     module: ModuleType = shared("third_party").load(chosen)
     return module
 
@@ -1432,7 +1465,7 @@ def push_path(ctx: Context, path: Path, args: argparse.Namespace) -> dict[str, A
     body = push_body(ctx, path, args)
     sent = {"source": hashed(body["text"])}
     with recorded(ctx, "push", str(path)) as run, run.effect("push", body["slug"], sent) as effect:
-        reply = push_kernel(ctx, body, allow_live=args.force)
+        reply = push_kernel(ctx, body, allow_live=args.force, allowed=args.allow_finding)
         ref = Ref("kaggle", reply["owner"], reply["slug"])
         refused = refused_inputs(reply, body)
         run.result = effect.outcome = {"ref": str(ref), "version": reply.get("versionNumber"), "url": reply.get("url"),
@@ -1537,7 +1570,8 @@ def monitor_endpoint(ctx: Context, endpoint: Endpoint, duration_s: float, interv
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _count(text: str) -> int:
+def count_argument(text: str) -> int:
+    """Return a number from 1 to 10000."""
     if not text.isdecimal() or not 1 <= int(text) <= 10_000:
         raise bad_input(f"{text!r} is not a number from 1 to 10000")
     return int(text)
@@ -1551,7 +1585,8 @@ def add_list_arguments(parser: argparse.ArgumentParser, _: Context) -> None:
     parser.add_argument("--mine", action="store_true", help="only yours (kernels, datasets)")
     parser.add_argument("--search", help="words to look for (kernels, datasets)")
     parser.add_argument("--sort", default="hotness", help="hotness, date_run, vote_count ... (default: %(default)s)")
-    parser.add_argument("--limit", type=_count, default=20, metavar="N", help="at most N (default: %(default)s)")
+    parser.add_argument("--limit", type=count_argument, default=20, metavar="N",
+                        help="at most N (default: %(default)s)")
 
 
 def cmd_list(args: argparse.Namespace, ctx: Context) -> int:
@@ -1587,7 +1622,7 @@ def add_pull_arguments(parser: argparse.ArgumentParser, _: Context) -> None:
                         "or Google Drive; or any https link to a notebook")
     parser.add_argument("--dest", type=Path, default=Path(), help="folder for what is pulled (default: here)")
     parser.add_argument("--metadata", action="store_true", help="write kernel-metadata.json, too")
-    parser.add_argument("--parallel", type=_count, default=8, metavar="N",
+    parser.add_argument("--parallel", type=count_argument, default=8, metavar="N",
                         help="at most N at once (default: %(default)s)")
 
 
@@ -1623,6 +1658,12 @@ def cmd_pull(args: argparse.Namespace, ctx: Context) -> int:
     return Exit.FINDINGS if failures or twice else Exit.DONE
 
 
+def add_gate_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the option of every command that sends something."""
+    parser.add_argument("--allow-finding", action="append", default=[], metavar="ID",
+                        help="send it although it holds this secret; may be repeated")
+
+
 def _add_session_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--accelerator", help="NvidiaTeslaT4, TpuV5E8, ... on Kaggle (default: CPU)")
     for option in ("dataset", "competition", "kernel"):
@@ -1630,6 +1671,7 @@ def _add_session_arguments(parser: argparse.ArgumentParser) -> None:
                             help=f"attach a {option} on Kaggle; may be repeated")
     parser.add_argument("--timeout", help="stop it after this long, for example 30m")
     parser.add_argument("--allow-missing-inputs", action="store_true", help="exit 0 although Kaggle refused an input")
+    add_gate_arguments(parser)
 
 
 def add_push_arguments(parser: argparse.ArgumentParser, _: Context) -> None:
@@ -1724,49 +1766,6 @@ def _show_event(ctx: Context, event: dict[str, Any]) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Commands: notebooks and batches
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-def add_preprocess_arguments(parser: argparse.ArgumentParser, _: Context) -> None:
-    """Add the options of `preprocess`."""
-    parser.add_argument("path", nargs="+", type=Path, help="notebooks, or folders of them")
-    parser.add_argument("--clean", dest="steps", action="append_const", const="clean",
-                        help="drop metadata that editors leave")
-    parser.add_argument("--strip-outputs", dest="steps", action="append_const", const="outputs",
-                        help="drop outputs (not of cells "
-                        "tagged keep_output)")
-    parser.add_argument("--scan", dest="steps", action="append_const", const="secrets",
-                        help="look for secrets (default: all three)")
-    parser.add_argument("-o", "--out", type=Path, help="file or folder for the result (default: in place)")
-    parser.add_argument("--check", action="store_true", help="change nothing; exit 3 when there is something to do")
-
-
-def cmd_preprocess(args: argparse.Namespace, ctx: Context) -> int:
-    """Clean notebooks and look for secrets in them; a bad file is reported and the rest go on."""
-    return int(shared("preprocess").preprocess_paths(ctx, args.path, args.steps, out=args.out, check=args.check))
-
-
-def add_batch_arguments(parser: argparse.ArgumentParser, _: Context) -> None:
-    """Add the options of `batch`."""
-    parser.add_argument("file", type=Path, help="jobs as CSV, JSON, JSON Lines, or text with one reference a line")
-    parser.add_argument("--operation", choices=("download", "run", "deploy"),
-                        help="for jobs that name none (default: run)")
-    parser.add_argument("--parallel", type=_count, default=2, metavar="N",
-                        help="at most N jobs at once (default: %(default)s)")
-    parser.add_argument("--engine", default="local", help="where jobs run (default: %(default)s)")
-    parser.add_argument("--dest", type=Path, help="folder of the results (default: kaggle_results/RUN)")
-    parser.add_argument("--report", type=Path, help="write the outcome of every job to a .json, .jsonl or .csv file")
-    parser.add_argument("--resume", metavar="RUN", help="go on with an earlier batch: its run id, or last")
-    parser.add_argument("--retry-failed", action="store_true", help="with --resume: the failed jobs again, too")
-
-
-def cmd_batch(args: argparse.Namespace, ctx: Context) -> int:
-    """Run the jobs of a file; one that fails does not stop the others (exit 3)."""
-    return int(shared("batch").run_batch(args.file, args, ctx))
-
-
-# ---------------------------------------------------------------------------------------------------------------------
 # Commands: endpoints and training
 # ---------------------------------------------------------------------------------------------------------------------
 
@@ -1776,6 +1775,9 @@ def add_deploy_arguments(parser: argparse.ArgumentParser, ctx: Context) -> None:
     parser.add_argument("path", type=Path, help="a notebook or script that defines predict(payload), "
                         "process_request(data) or handler(request)")
     parser.add_argument("--name", help="the endpoint's name (default: the file's)")
+    parser.add_argument("--all-cells", action="store_true",
+                        help="pack every cell (default: those that the entry function depends on)")
+    add_gate_arguments(parser)
     if not find_rooms(ctx, "deploy"):
         shared("endpoints")  # kagg.py is alone and says what is missing
     parser.epilog = "each target has options of its own: deploy --TARGET --help"
@@ -1792,18 +1794,6 @@ def cmd_deploy(args: argparse.Namespace, ctx: Context) -> int:
     next_step = f"try: python kagg.py call {endpoint.name} --data '{{}}'"
     ctx.emit(endpoint._asdict(), f"{endpoint.name}  {endpoint.url}\n{next_step}")
     return Exit.DONE
-
-
-def add_endpoints_arguments(parser: argparse.ArgumentParser, _: Context) -> None:
-    """Add the options of `endpoints`."""
-    actions = ("list", "show", "start", "stop", "remove")
-    parser.add_argument("action", nargs="?", default="list", choices=actions, help="what to do (default: %(default)s)")
-    parser.add_argument("name", nargs="?", help="which endpoint (all but list)")
-
-
-def cmd_endpoints(args: argparse.Namespace, ctx: Context) -> int:
-    """List, show, start, stop or remove endpoints."""
-    return int(shared("endpoints").act(ctx, args.action, args.name or ""))
 
 
 def add_call_arguments(parser: argparse.ArgumentParser, _: Context) -> None:
@@ -1902,10 +1892,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], Callable[..., int]]] = {
     "pull": (add_pull_arguments, cmd_pull),
     "push": (add_push_arguments, cmd_push),
     "run": (add_run_arguments, cmd_run),
-    "preprocess": (add_preprocess_arguments, cmd_preprocess),
-    "batch": (add_batch_arguments, cmd_batch),
     "deploy": (add_deploy_arguments, cmd_deploy),
-    "endpoints": (add_endpoints_arguments, cmd_endpoints),
     "call": (add_call_arguments, cmd_call),
     "monitor": (add_monitor_arguments, cmd_monitor),
     "train": (add_train_arguments, cmd_train),
@@ -1943,7 +1930,7 @@ def build_parser(ctx: Context, name: str, words: list[str]) -> argparse.Argument
             if _flag(known) in words or known.name in words:
                 room(ctx, known.kind, known.name).add_arguments(parser.add_argument_group(known.summary))
         return parser
-    found = next((known for known in find_rooms(ctx, "cmd") if known.name == name.replace("-", "_")), None)
+    found = find_room(ctx, "cmd", name)
     if not found:
         if not (ctx.root / "plugins").exists():
             raise KaggError(f"kagg.py alone has no command {name[:80]!r}; more come with plugins/ beside kagg.py",

@@ -627,7 +627,7 @@ def test_a_bad_file_is_exit_2_and_nothing_runs(tmp_path, front_door):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    kagg.add_batch_arguments(parser, kagg.Context())
+    kagg.room(kagg.Context(), "cmd", "batch").add_arguments(parser)
     context = Context(os.environ)
     context.as_json = True
     options = parser.parse_args()

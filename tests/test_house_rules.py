@@ -339,7 +339,7 @@ HARMLESS = [
     "list plugins", "list endpoints", "list runs", "plugins", "endpoints list", "endpoints show absent", "doctor",
     "call absent --data {}", "monitor absent --duration 100ms", "run absent.ipynb", "preprocess absent.ipynb",
     "push absent", "pull not-a-ref", "batch absent.csv", "deploy absent.ipynb --local", "train absent.csv",
-    "status not-a-ref", "logs not-a-ref", "output not-a-ref", "local-kaggle --port 99999999",
+    "git status", "status not-a-ref", "logs not-a-ref", "output not-a-ref", "local-kaggle --port 99999999",
 ]  # fmt: skip
 
 

@@ -394,8 +394,88 @@ def test_imports_of_files_beside_a_single_source_are_pointed_out(ctx, tmp_path):
         tmp_path, notebook("import os, util.deep\nfrom written import y", "%%writefile written.py\ny = 1", PREDICT)
     )
     saved(tmp_path, "", "written.py")
-    found = packaging.build_package(source, tmp_path / "p.zip", ctx)
+    found = packaging.build_package(source, tmp_path / "p.zip", ctx, all_cells=True)
     assert [f["message"] for f in found["findings"]] == ["util.py beside model.ipynb is not packed"]
+
+
+# --- only what the entry function needs ------------------------------------------------------------------------------
+
+
+def app_of(package):
+    with zipfile.ZipFile(package) as archive:
+        return archive.read("kagg_app.py").decode()
+
+
+EXPLORED = (
+    "import json\nimport pandas as pd\nfrom sklearn.linear_model import LogisticRegression",
+    "frame = pd.DataFrame({'x': [0, 1, 2, 3], 'y': [0, 0, 1, 1]})\nframe.head()",
+    "import seaborn as sns\nsns.pairplot(frame)",
+    "model = LogisticRegression().fit(frame[['x']], frame['y'])",
+    "scores = model.score(frame[['x']], frame['y'])\nprint(scores)",
+    "def predict(payload):\n    return int(model.predict(pd.DataFrame([payload]))[0])",
+    "predict({'x': 2})",
+)
+
+
+def test_only_the_cells_that_the_entry_function_needs_are_packed_and_the_others_are_named(ctx, tmp_path):
+    found = packaging.build_package(saved(tmp_path, notebook(*EXPLORED)), tmp_path / "p.zip", ctx)
+    app = app_of(tmp_path / "p.zip")
+    assert "model = LogisticRegression()" in app
+    assert "# cell 5" in app
+    assert "pairplot" not in app
+    assert "scores" not in app
+    left = {f["cell"] for f in found["findings"] if f["kind"] == "slice"}
+    assert left == {2, 4, 6}
+    assert found["requirements"] == ["pandas", "scikit-learn"]
+
+
+def test_all_cells_go_along_when_that_is_asked_for(ctx, tmp_path):
+    found = packaging.build_package(saved(tmp_path, notebook(*EXPLORED)), tmp_path / "p.zip", ctx, all_cells=True)
+    assert "pairplot" in app_of(tmp_path / "p.zip")
+    assert found["requirements"] == ["pandas", "scikit-learn", "seaborn"]
+
+
+def test_a_pin_of_a_pip_line_wins_over_the_import_also_of_a_distribution_with_another_name(ctx, tmp_path):
+    book = notebook(
+        "%pip install numpy==2.0 opencv-python-headless",
+        "import numpy, cv2, sklearn",
+        PREDICT + ", cv2, numpy, sklearn",
+    )
+    found = packaging.build_package(saved(tmp_path, book), tmp_path / "p.zip", ctx)
+    assert found["requirements"] == ["numpy==2.0", "opencv-python-headless", "scikit-learn"]
+
+
+def test_a_pin_of_a_folders_requirements_wins_over_the_import(ctx, tmp_path):
+    folder = tmp_path / "app"
+    folder.mkdir()
+    saved(folder, "import numpy, scipy, helper\n" + PREDICT, "main.py")
+    saved(folder, "", "helper.py")
+    saved(folder, "numpy>=2\n", "requirements.txt")
+    found = packaging.build_package(folder, tmp_path / "p.zip", ctx)
+    assert found["requirements"] == ["numpy>=2", "scipy"]
+
+
+def test_an_unknown_import_is_a_warning_and_no_requirement(ctx, tmp_path):
+    book = notebook("import our_private_models", PREDICT + ", our_private_models.x")
+    found = packaging.build_package(saved(tmp_path, book), tmp_path / "p.zip", ctx)
+    assert found["requirements"] == []
+    assert "no distribution is known to provide our_private_models" in ctx.stderr.getvalue()
+
+
+def test_a_cell_that_is_not_python_is_no_obstacle_when_nobody_needs_it(ctx, tmp_path):
+    book = notebook("print 'two'", PREDICT)
+    packaging.build_package(saved(tmp_path, book), tmp_path / "p.zip", ctx)
+    assert "not Python" in ctx.stderr.getvalue()
+    with pytest.raises(KaggError, match="cell 0, line 1"):
+        packaging.build_package(saved(tmp_path, book), tmp_path / "p.zip", ctx, all_cells=True)
+
+
+def test_cells_that_their_tag_leaves_out_tie_no_others(ctx, tmp_path):
+    book = notebook("rows = []", "rows.append(1)", "def predict(payload):\n    return rows")
+    book["cells"][1]["metadata"]["tags"] = ["skip"]
+    found = packaging.build_package(saved(tmp_path, book), tmp_path / "p.zip", ctx)
+    assert "append" not in app_of(tmp_path / "p.zip")
+    assert [f["message"] for f in found["findings"]] == ["left out, as its tag says"]
 
 
 @pytest.mark.parametrize("name", ["../x.py", "/etc/x.py", "a/../../x", "C:x", "x\x01y"])

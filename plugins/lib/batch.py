@@ -40,9 +40,10 @@ def run_batch(path: Path, args: argparse.Namespace, ctx: Context, steps: Steps |
     with Ledger.open(ctx) as ledger, _stop_on_signals() as stop:
         run_id, dest = _begin(path, args, ledger, ctx)
         status, exit_code = "failed", Exit.FAILED
+        allowed = tuple(getattr(args, "allow_finding", None) or ())
         try:
             rows = ledger.add_jobs(run_id, [(job.key, job.spec()) for job in jobs])
-            batch = Batch(run_id, dest, rows, ledger, steps or spine_steps(), ctx, stop)
+            batch = Batch(run_id, dest, rows, ledger, steps or spine_steps(allowed), ctx, stop, allowed)
             results = _results(batch, jobs, engine, args.parallel)
             status, exit_code = _verdict(results, stop)
             found = document(run_id, path, dest, [(job, results[job.key]) for job in jobs], exit_code)

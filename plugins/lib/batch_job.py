@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,11 +13,11 @@ import kagg
 from kagg import Context, Endpoint, Exit, Finding, KaggError, file_sha256, safe_path
 from plugins.lib.endpoints import deploy_target
 from plugins.lib.jobfile import Job, JobResult
-from plugins.lib.preprocess import preprocess_notebook
+from plugins.lib.prep.job import preprocess_notebook
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from plugins.lib.ledger import Ledger
 
@@ -36,25 +37,24 @@ class Steps(NamedTuple):
     monitor: Callable[[Context, Endpoint, float, float], dict[str, Any]]
 
 
-def spine_steps() -> Steps:
-    """Return the steps that the commands of kagg.py are made of."""
+def spine_steps(allowed: Sequence[str] = ()) -> Steps:
+    """Return the steps that the commands of kagg.py are made of; `allowed` are the ids of secrets that may be sent."""
     return Steps(
         download=kagg.pull_reference,
         preprocess=preprocess_notebook,
         run=kagg.run_target,
-        deploy=_deploy_here,
+        deploy=partial(_deploy_here, allowed),
         call=kagg.call_endpoint,
         monitor=kagg.monitor_endpoint,
     )
 
 
-def _deploy_here(ctx: Context, path: Path, name: str) -> Endpoint:
+def _deploy_here(allowed: Sequence[str], ctx: Context, path: Path, name: str) -> Endpoint:
     """Deploy on this machine with the room's default options."""
-    import argparse
-
     parser = argparse.ArgumentParser()
     kagg.room(ctx, "deploy", "local").add_arguments(parser.add_argument_group())
-    return deploy_target(ctx, path, name, "local", parser.parse_args([]))
+    args = parser.parse_args([], argparse.Namespace(allow_finding=list(allowed)))
+    return deploy_target(ctx, path, name, "local", args)
 
 
 class JobContext(Context):
@@ -97,6 +97,7 @@ class Batch(NamedTuple):
     steps: Steps
     ctx: Context
     stop: threading.Event
+    allowed: tuple[str, ...] = ()
 
     def do(self, job: Job) -> JobResult:
         """Do one job and record how it ended; a failure is a result."""
@@ -180,28 +181,15 @@ class _Task:
             KaggError: FINDINGS when it holds a secret and would leave this machine.
         """
         if source.suffix != ".ipynb":
-            self._refuse_secrets(source)
             return source
         clean = None if source == self.job.path else self.folder / "clean" / source.name
         findings = self.steps.preprocess(self.ctx, source, clean)
         self.done["preprocess"] = {"findings": [finding._asdict() for finding in findings]}
-        secrets = [finding for finding in findings if finding.severity == "error"]
-        if secrets and self.job.on != "local":
-            hint = "take it out of the notebook; nothing was sent"
+        secrets = [one for one in findings if one.severity == "error" and one.id not in self.batch.allowed]
+        if secrets and self.job.on != "local":  # the push would refuse it as well, after it waited for a session
+            hint = f"take it out of the notebook, or give --allow-finding {secrets[0].id}; nothing was sent"
             raise KaggError(f"not sent: {secrets[0].message} in cell {secrets[0].cell}", code=Exit.FINDINGS, hint=hint)
         return clean or source
-
-    def _refuse_secrets(self, script: Path) -> None:
-        """Scan a script that would leave this machine as if it were a notebook of one cell."""
-        if self.job.on == "local":
-            return
-        cell = {"cell_type": "code", "metadata": {}, "source": script.read_text(encoding="utf-8", errors="replace")}
-        notebook = {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
-        _, findings = kagg.room(self.ctx, "prep", "secrets").apply(notebook, self.ctx)
-        found = next((finding for finding in findings if finding.severity == "error"), None)
-        if found:
-            hint = "take it out of the script; nothing was sent"
-            raise KaggError(f"not sent: {found.message} in line {found.line}", code=Exit.FINDINGS, hint=hint)
 
     def _run(self, path: Path) -> str:
         """Run the notebook, or take over what an interrupted batch has run, and return what happened.
@@ -220,7 +208,8 @@ class _Task:
             result = self.steps.run(self.ctx, path, **options)
         else:
             self._check_earlier_push()
-            result = self.steps.run(self.ctx, path, options=argparse.Namespace(effect=self._effect), **options)
+            more = argparse.Namespace(effect=self._effect, allow_finding=list(self.batch.allowed))
+            result = self.steps.run(self.ctx, path, options=more, **options)
         self._note("run", {**result, "folder": str(folder)})
         if result["status"] == "complete":
             count = len(result.get("outputs") or [])

@@ -42,7 +42,9 @@ def deploy_target(ctx: Context, path: Path, name: str, target: str, args: argpar
     with recorded(ctx, "deploy", str(path), {"name": name, "target": target}) as run:
         package = ctx.home / "temp" / f"{name}-{run.id}.zip"
         try:
-            manifest = shared("packaging").build_package(path, package, ctx)
+            options = {"all_cells": bool(getattr(args, "all_cells", False))}
+            allowed = getattr(args, "allow_finding", None) or ()
+            manifest = shared("packaging").build_package(path, package, ctx, allowed=allowed, **options)
             with run.effect("deploy", name, {"target": target, "source_sha256": manifest["source_sha256"]}) as effect:
                 endpoint: Endpoint = deployer.deploy(package, name, args, ctx)
                 try:

@@ -16,16 +16,16 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kagg import Exit, Finding, KaggError, file_sha256, parse_notebook, safe_path
-from plugins.lib import pip_lines
+from kagg import Exit, Finding, KaggError, file_sha256, parse_notebook, safe_path, shared
+from plugins.lib import package_needs, pip_lines
 from plugins.lib.notebook_module import parsed, to_module
+from plugins.lib.package_entry import ENTRIES, find_entry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from kagg import Context
 
-ENTRIES = ("predict", "process_request", "handler")
 ENTRY_FILES = ("main.py", "app.py")
 APP, MANIFEST = "kagg_app.py", "kagg_package.json"
 # The smallest limit of a target: docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html, unzipped.
@@ -53,30 +53,41 @@ class _Parts(NamedTuple):
     app: bytes
     files: dict[str, bytes | Path]
     requirements: list[str]
+    imports: list[str]  # requirements that only imports say
     findings: list[Finding]
     sha256: str
 
 
-def build_package(source: Path, dest_zip: Path, ctx: Context) -> dict[str, Any]:
+def build_package(
+    source: Path, dest_zip: Path, ctx: Context, *, all_cells: bool = False, allowed: Iterable[str] = ()
+) -> dict[str, Any]:
     """Write the package of a notebook, a script or a folder, and return its manifest and what there is to report.
 
+    Of a notebook only the cells go along that its entry function depends on, unless `all_cells`.
     More than the manifest: `package` (path), `sha256`, `size_bytes`, `files` (names), `findings` (dictionaries).
 
     Raises:
-        KaggError: USAGE for a source without entry function, not in Python or too large; INTEGRITY for a bad name.
+        KaggError: USAGE for a source without entry function, not in Python or too large; INTEGRITY for a bad name;
+            FINDINGS for a secret in what was packed, unless its id is `allowed`; there is no package then.
     """
-    parts = _folder_parts(source) if source.is_dir() else _file_parts(source)
+    read = _folder_parts if source.is_dir() else _file_parts
+    parts = read(source, ctx, all_cells=all_cells)
     entry = find_entry(parts.app, source.name)
     manifest = {
         "version": 1,
         "entry": entry,
         "source": source.resolve().name,
         "source_sha256": parts.sha256,
-        "requirements": parts.requirements,
+        "requirements": package_needs.joined(parts.requirements, parts.imports),
     }
     files = parts.files | {APP: parts.app, MANIFEST: json.dumps(manifest, indent=2, sort_keys=True).encode() + b"\n"}
     _check_size(files)
     write_zip(files, dest_zip)
+    try:
+        shared("secrets.gate").refuse(ctx, source.name, packed(dest_zip), allowed)
+    except KaggError:
+        dest_zip.unlink()
+        raise
     for finding in parts.findings:
         place = "" if finding.cell is None else f"cell {finding.cell}: "
         ctx.say(f"{finding.severity}: {place}{finding.message}", 0 if finding.severity == "warning" else 1)
@@ -94,7 +105,7 @@ def build_package(source: Path, dest_zip: Path, ctx: Context) -> dict[str, Any]:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _file_parts(source: Path) -> _Parts:
+def _file_parts(source: Path, ctx: Context, *, all_cells: bool) -> _Parts:
     """Read a notebook or a script."""
     if source.suffix not in (".ipynb", ".py"):
         raise KaggError(
@@ -107,14 +118,20 @@ def _file_parts(source: Path) -> _Parts:
     sha256 = hashlib.sha256(content).hexdigest()
     if source.suffix == ".py":
         _check_python(content, source.name)
-        return _Parts(content, {}, [], _neighbours(content, source), sha256)
-    module = to_module(parse_notebook(content, str(source)), source.name)
+        imports, findings = package_needs.of_script(ctx, content, source)
+        return _Parts(content, {}, [], imports, _neighbours(content, source) + findings, sha256)
+    notebook, dropped = parse_notebook(content, str(source)), list[Finding]()
+    if not all_cells:
+        notebook, dropped = package_needs.sliced(ctx, notebook)
+    module = to_module(notebook, source.name)
+    imports, unknown = package_needs.of_notebook(ctx, notebook, source)
     files: dict[str, bytes | Path] = {_checked_name(name): text.encode() for name, text in module.files.items()}
     app = module.source.encode()
-    return _Parts(app, files, module.requirements, module.findings + _neighbours(app, source, set(files)), sha256)
+    findings = dropped + module.findings + unknown + _neighbours(app, source, set(files))
+    return _Parts(app, files, module.requirements, imports, findings, sha256)
 
 
-def _folder_parts(folder: Path) -> _Parts:
+def _folder_parts(folder: Path, ctx: Context, *, all_cells: bool) -> _Parts:
     """Read a folder with exactly one entry file; everything else that is no key, cache or hidden file goes along."""
     kept, findings = _walk(folder)
     entries = [name for name in kept if name in ENTRY_FILES or ("/" not in name and name.endswith(".ipynb"))]
@@ -122,7 +139,7 @@ def _folder_parts(folder: Path) -> _Parts:
         found = f"{len(entries)} entry files: {', '.join(entries)}" if entries else "no entry file"
         hint = "leave exactly one of main.py, app.py and one notebook in it, or name the file itself"
         raise KaggError(f"{folder} has {found}", code=Exit.USAGE, hint=hint)
-    entry = _file_parts(kept.pop(entries[0]))
+    entry = _file_parts(kept.pop(entries[0]), ctx, all_cells=all_cells)
     files = entry.files | {_checked_name(name): path for name, path in kept.items()}
     wanted = dict.fromkeys(entry.requirements)
     if "requirements.txt" in kept:
@@ -136,7 +153,7 @@ def _folder_parts(folder: Path) -> _Parts:
     for name in sorted(kept):
         digest.update(f"{name}\0{file_sha256(kept[name])}\n".encode())
     apart = [finding for finding in entry.findings if finding.kind != "neighbour"]
-    return _Parts(entry.app, files, list(wanted), apart + findings, digest.hexdigest())
+    return _Parts(entry.app, files, list(wanted), entry.imports, apart + findings, digest.hexdigest())
 
 
 def _walk(folder: Path) -> tuple[dict[str, Path], list[Finding]]:
@@ -211,11 +228,6 @@ def _check_size(files: dict[str, bytes | Path]) -> None:
         raise KaggError(message, code=Exit.USAGE, hint="leave data out that the entry function does not read")
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Entry function
-# ---------------------------------------------------------------------------------------------------------------------
-
-
 def _check_python(content: bytes, name: str) -> None:
     try:
         parsed(content, run=True)
@@ -223,60 +235,6 @@ def _check_python(content: bytes, name: str) -> None:
         raise KaggError(f"{name}, line {error.lineno}: {error.msg}", code=Exit.USAGE) from error
     except (ValueError, RecursionError, MemoryError) as error:
         raise KaggError(f"{name} is not Python: {error}", code=Exit.USAGE) from error
-
-
-def find_entry(app: bytes, name: str) -> str:
-    """Return the first of ENTRIES that the module binds, last of all, to a function of one argument."""
-    bound: dict[str, str] = {}  # name -> why it cannot be called with one argument, "" when it can
-    for statement in _statements(parsed(app).body):
-        bound |= _bindings(statement, bound)
-    for entry in ENTRIES:
-        if bound.get(entry) == "":
-            return entry
-    reasons = "; ".join(f"{entry} {bound[entry]}" for entry in ENTRIES if entry in bound)
-    wanted = "predict(payload), process_request(data) or handler(request)"
-    hint = reasons or "define one outside classes and functions: def predict(payload): ..."
-    raise KaggError(f"{name} defines no {wanted}", code=Exit.USAGE, hint=hint)
-
-
-def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """Yield the statements that run at import, also those inside if, try, with and loops."""
-    for statement in body:
-        yield statement
-        if not isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            for part in ("body", "handlers", "orelse", "finalbody"):
-                yield from _statements(getattr(statement, part, []))
-
-
-def _bindings(statement: ast.stmt, bound: dict[str, str]) -> dict[str, str]:
-    """Return what a statement binds."""
-    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
-        return {statement.name: "" if statement.decorator_list else _arity_fault(statement.args)}
-    if isinstance(statement, ast.ImportFrom):
-        return {alias.asname or alias.name: "" for alias in statement.names}
-    if isinstance(statement, ast.Assign):
-        fault = _value_fault(statement.value, bound)
-        return {target.id: fault for target in statement.targets if isinstance(target, ast.Name)}
-    return {}
-
-
-def _value_fault(value: ast.expr, bound: dict[str, str]) -> str:
-    if isinstance(value, ast.Lambda):
-        return _arity_fault(value.args)
-    if isinstance(value, ast.Name):
-        return bound.get(value.id, "is not a function")
-    made = ast.unparse(value.func).rpartition(".")[2] if isinstance(value, ast.Call) else ""
-    return "" if made == "partial" else "is not a function there"
-
-
-def _arity_fault(arguments: ast.arguments) -> str:
-    """Return why a function cannot be called with exactly one positional argument, "" when it can."""
-    positional = len(arguments.posonlyargs) + len(arguments.args)
-    needed = positional - len(arguments.defaults)
-    keywords = sum(default is None for default in arguments.kw_defaults)
-    if needed > 1 or keywords:
-        return f"needs {needed + keywords} arguments, it gets 1"
-    return "" if positional or arguments.vararg else "takes no argument, it gets 1"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -309,6 +267,13 @@ def _add(archive: zipfile.ZipFile, name: str, found: bytes | Path) -> None:
     entry.file_size = found.stat().st_size
     with found.open("rb") as source, archive.open(entry, "w") as dest:
         shutil.copyfileobj(source, dest, 1024 * 1024)
+
+
+def packed(package: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield (name, bytes) of every file in a package."""
+    with zipfile.ZipFile(package) as archive:
+        for entry in archive.infolist():
+            yield entry.filename, archive.read(entry)
 
 
 def unpack(package: Path, folder: Path) -> dict[str, Any]:

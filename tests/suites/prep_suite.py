@@ -1,6 +1,6 @@
 """What every notebook step must hold: one check per promise, and notebooks that try to break them.
 
-A step is `apply(notebook, ctx) -> (notebook, findings)`. Run all checks on one notebook with `check_all`, and on
+A step is `apply(notebook, options) -> (notebook, findings)`. Run all checks on one notebook with `check_all`, and on
 malformed ones with `check_malformed`. test_prep.py shows with broken steps that each check can fail.
 """
 
@@ -18,37 +18,37 @@ from kagg import Finding
 SEVERITIES = {"error", "warning", "note"}
 
 
-def pure(apply, notebook, ctx):
+def pure(apply, notebook, options):
     """The notebook that came in is as it was, and the same notebook gives the same answer."""
     before = copy.deepcopy(notebook)
-    first = copy.deepcopy(apply(notebook, ctx))
+    first = copy.deepcopy(apply(notebook, options))
     assert notebook == before, "the step changed the notebook that it was given"
-    assert apply(copy.deepcopy(before), ctx) == first, "two calls gave two answers"
+    assert apply(copy.deepcopy(before), options) == first, "two calls gave two answers"
 
 
-def idempotent(apply, notebook, ctx):
+def idempotent(apply, notebook, options):
     """A second pass changes nothing, not even the order of keys."""
-    once, _ = apply(notebook, ctx)
-    twice, _ = apply(once, ctx)
+    once, _ = apply(notebook, options)
+    twice, _ = apply(once, options)
     assert json.dumps(twice) == json.dumps(once), "a second pass changed the notebook"
 
 
-def valid(apply, notebook, ctx):
+def valid(apply, notebook, options):
     """A valid notebook stays valid."""
     if is_valid(notebook):
-        result, _ = apply(notebook, ctx)
+        result, _ = apply(notebook, options)
         assert is_valid(json.loads(json.dumps(result))), "a valid notebook became invalid"
 
 
-def cells_kept(apply, notebook, ctx):
+def cells_kept(apply, notebook, options):
     """No cell is lost, added, moved or turned into another kind."""
-    result, _ = apply(notebook, ctx)
+    result, _ = apply(notebook, options)
     assert _kinds(result) == _kinds(notebook), "the cells are not the same ones"
 
 
-def findings_usable(apply, notebook, ctx):
+def findings_usable(apply, notebook, options):
     """Findings name a known severity, one line of text and a cell that exists."""
-    _, findings = apply(notebook, ctx)
+    _, findings = apply(notebook, options)
     count = len(_kinds(notebook))
     for finding in findings:
         assert isinstance(finding, Finding)
@@ -63,18 +63,18 @@ def findings_usable(apply, notebook, ctx):
 CHECKS = {check.__name__: check for check in (pure, idempotent, valid, cells_kept, findings_usable)}
 
 
-def check_all(apply, notebook, ctx):
+def check_all(apply, notebook, options):
     """Make every check on one notebook."""
     for check in CHECKS.values():
-        check(apply, notebook, ctx)
+        check(apply, notebook, options)
 
 
-def check_malformed(apply, ctx):
+def check_malformed(apply, options):
     """Notebooks that break the schema pass through without an exception, as they do through an editor."""
     for notebook in MALFORMED:
-        pure(apply, notebook, ctx)
-        idempotent(apply, notebook, ctx)
-        findings_usable(apply, notebook, ctx)
+        pure(apply, notebook, options)
+        idempotent(apply, notebook, options)
+        findings_usable(apply, notebook, options)
 
 
 def is_valid(notebook):

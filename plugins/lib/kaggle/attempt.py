@@ -96,7 +96,7 @@ def make_body(
     return {**body, "newTitle": title, "slug": slug, "id": None, "isPrivate": True}
 
 
-def _push(ctx: Context, body: Mapping[str, Any], max_wait_s: float) -> dict[str, Any]:
+def _push(ctx: Context, body: Mapping[str, Any], max_wait_s: float, allowed: Sequence[str]) -> dict[str, Any]:
     """Push once a session is free.
 
     Raises:
@@ -105,7 +105,8 @@ def _push(ctx: Context, body: Mapping[str, Any], max_wait_s: float) -> dict[str,
     until_s, pause_s = ctx.monotonic() + max_wait_s, SLOT_PAUSE_S[0]
     while True:
         try:
-            return push_kernel(ctx, body, allow_live=True)  # a refused push may be stored, and then reads as QUEUED
+            # live or not: a refused push may be stored, and then reads as QUEUED
+            return push_kernel(ctx, body, allow_live=True, allowed=allowed)
         except KaggError as error:
             left_s = until_s - ctx.monotonic()
             if error.code != Exit.QUOTA:
@@ -129,7 +130,7 @@ def push(ctx: Context, body: Mapping[str, Any], options: argparse.Namespace, max
     effect = getattr(options, "effect", None)
     request = {"source_sha256": hashed(str(body["text"]))}
     with effect("push", body["slug"], request) if effect else contextlib.nullcontext(SimpleNamespace()) as made:
-        reply = _push(ctx, body, max_wait_s)
+        reply = _push(ctx, body, max_wait_s, getattr(options, "allow_finding", None) or [])
         made.outcome = {key: reply.get(key) for key in ("owner", "slug", "versionNumber", "url")}
         for tag in reply.get("invalidTags") or []:
             ctx.say(f"note: Kaggle does not know the tag {str(tag)!r}")

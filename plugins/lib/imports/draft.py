@@ -1,0 +1,162 @@
+"""A notebook while its imports are being changed: the text of its code cells, and what has been decided."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from kagg import Finding
+from plugins.lib.cells import MAX_PARSED, Cell, is_python, parse_python, read_cells
+from plugins.lib.imports.statements import restored
+
+if TYPE_CHECKING:
+    import ast
+    from collections.abc import Iterable
+
+LIVE_MAGICS = frozenset({"", "time", "capture"})  # cells with these run in the notebook's own namespace, once
+KEEP_TAGS = frozenset({"parameters", "injected-parameters", "keep_imports", "keep-imports", "imports"})
+MAYBE_TAGS = frozenset({"skip", "kagg:skip", "skip-execution", "remove_cell", "raises-exception"})  # may stop early
+
+_WRITES_FILE = re.compile(r"^\s*%%(?:write)?file[ \t]+(?:-\w+[ \t]+)*[\"']?(?:[^\s\"']*/)?([\w-]+)\.py", re.MULTILINE)
+_WORD = re.compile(r"[^\W\d]\w*")
+_DIRECTIVE = re.compile(r"#.*(?:isort|ruff|flake8|noqa|type:|pylint|fmt)")
+
+
+class Draft:
+    """The code cells of a notebook by position among them; `bad` holds those that are no Python."""
+
+    def __init__(self, notebook: dict[str, Any], cells: list[Cell]) -> None:
+        self.notebook = notebook
+        self.cells = cells
+        self.changed: set[int] = set()
+        self.findings: list[Finding] = []
+        self.bad = {place for place, cell in enumerate(cells) if not _is_text(cell.python)}
+        self._trees: dict[int, ast.Module | None] = {}
+        self._words: dict[int, frozenset[str]] = {}
+        self._modules: frozenset[str] | None = None
+
+    def words(self, place: int) -> frozenset[str]:
+        """Return the words in a cell's Python, comments and strings included, as Python reads identifiers."""
+        if place not in self._words:
+            self._words[place] = frozenset(_WORD.findall(normal(self.cells[place].python)))
+        return self._words[place]
+
+    def forget(self) -> None:
+        """Drop the trees: many of them at a time make the garbage collector slow."""
+        self._trees.clear()
+
+    def tree(self, place: int) -> ast.Module | None:
+        """Return the tree of a cell's Python, parsed once; None for a bad cell."""
+        if place in self.bad:
+            return None
+        if place not in self._trees:
+            self._trees[place] = parse_python(self.cells[place].python)[0]
+            if self._trees[place] is None:
+                self.bad.add(place)
+        return self._trees[place]
+
+    def copies(self, places: Iterable[int] | None = None) -> list[str]:
+        """Return cells, all by default, as ruff should see them: plain Python, bad cells blank."""
+        chosen = range(len(self.cells)) if places is None else places
+        return ["" if place in self.bad else _separated(self.cells[place].python) for place in chosen]
+
+    def tags(self, place: int) -> frozenset[str]:
+        """Return the tags of a cell."""
+        metadata = self.notebook["cells"][self.cells[place].index].get("metadata")
+        tags = metadata.get("tags") if isinstance(metadata, dict) else None
+        return frozenset(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else frozenset()
+
+    def may_edit(self, place: int) -> str:
+        """Return why the imports of a cell must stay as they are, "" when they need not."""
+        if self.cells[place].magic not in LIVE_MAGICS:
+            return f"it is in a %%{self.cells[place].magic} cell"
+        kept = (KEEP_TAGS | MAYBE_TAGS) & self.tags(place)
+        source = self.notebook["cells"][self.cells[place].index].get("source")
+        if isinstance(source, list) and not all(isinstance(part, str) for part in source):
+            return "the cell is malformed"
+        return f"the cell is tagged {min(kept)}" if kept else ""
+
+    def surely_runs(self, place: int) -> bool:
+        """Say whether the cell runs in the notebook's namespace and to its end, if the notebook does."""
+        return self.cells[place].magic in LIVE_MAGICS and not self.tags(place) & MAYBE_TAGS
+
+    def own_modules(self) -> frozenset[str]:
+        """Return the names of the modules that the notebook itself writes."""
+        if self._modules is None:
+            self._modules = frozenset(
+                name for cell in self.cells if "%%" in cell.source for name in _WRITES_FILE.findall(cell.source)
+            )
+        return self._modules
+
+    def read(self, place: int, source: str) -> tuple[Cell, ast.Module | None]:
+        """Return a cell as it would be with another text, and its tree."""
+        fresh = read_cells({"cells": [{"cell_type": "code", "source": source}]}, parse=False)[0]
+        return replace(fresh, index=self.cells[place].index), parse_python(fresh.python)[0]
+
+    def replace(self, place: int, cell: Cell, tree: ast.Module) -> None:
+        """Put a cell with another text in the place of one."""
+        self.cells[place] = cell
+        self._trees[place] = tree
+        self._words.pop(place, None)
+        self.changed.add(place)
+
+    def say(self, kind: str, place: int, line: int, message: str) -> None:
+        """Record a decision."""
+        text = " ".join(message.split())[:300]
+        self.findings.append(Finding(kind, "note", text, self.cells[place].index, line, place="source"))
+
+    def result(self) -> dict[str, Any]:
+        """Return the notebook with the changed cells; the very same object without changes."""
+        if not self.changed:
+            return self.notebook
+        cells = list(self.notebook["cells"])
+        for place in self.changed:
+            cell = cells[self.cells[place].index]
+            cells[self.cells[place].index] = cell | {"source": restored(cell["source"], self.cells[place].source)}
+        return self.notebook | {"cells": cells}
+
+
+def draft(notebook: dict[str, Any]) -> Draft | None:
+    """Return the draft of a notebook; None when it has no imports to work on."""
+    cells = notebook.get("cells")
+    if not isinstance(cells, list) or not is_python(notebook):
+        return None
+    read = read_cells(notebook, parse=False)
+    return Draft(notebook, read) if any("import" in cell.python for cell in read) else None
+
+
+def normal(text: str) -> str:
+    """Return the text with identifiers as Python reads them."""
+    return text if text.isascii() else unicodedata.normalize("NFKC", text)
+
+
+def _is_text(python: str) -> bool:
+    """Say whether a parser may be asked: no lone surrogates, no NUL, not too long."""
+    if len(python) > MAX_PARSED or "\0" in python:
+        return False
+    try:
+        python.isascii() or python.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _separated(python: str) -> str:
+    """Put a statement where a comment line stands between imports, so that they are only sorted up to the comment."""
+    if "\n#" not in python or "import" not in python:
+        return python
+    lines = python.split("\n")
+    imports = inside = False
+    for row, line in enumerate(lines):
+        if inside:
+            inside = ")" not in line.partition("#")[0]
+        elif line.startswith(("import ", "from ")):
+            imports, inside = True, "(" in line and ")" not in line
+        elif line.startswith("#"):
+            if imports and not _DIRECTIVE.match(line):
+                lines[row] = "pass"
+        elif line.strip():
+            imports = False
+    return "\n".join(lines)

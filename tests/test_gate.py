@@ -1,0 +1,287 @@
+"""The gate: a planted token leaves this machine by no way, and what refuses it names cell and line."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import io
+import json
+import random
+import string
+import tarfile
+import zipfile
+import zlib
+from urllib.parse import unquote
+
+import pytest
+from front_door import QuickContext, close, environment, kagg
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_push import runs, sent, versions
+
+from kagg import Exit, load_endpoints
+from plugins.lib.kaggle.server import LocalKaggle
+from plugins.lib.kaggle.sessions import Limits
+
+FEW = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+LETTERS, HEX = string.ascii_letters + string.digits, string.digits + "abcdef"
+PREDICT = "def predict(payload):\n    return {'ok': True}\n"
+
+
+def lot(size, alphabet, seed):
+    return "".join(random.Random(seed).choices(alphabet, k=size))  # noqa: S311 - must repeat
+
+
+TOKENS = {  # made at run time, so that no file of the project holds what looks like one
+    "Hugging Face": lambda seed: "hf_" + lot(34, LETTERS, seed),
+    "GitHub": lambda seed: "gh" + "p_" + lot(36, LETTERS, seed),
+    "Kaggle": lambda seed: "KG" + "AT_" + lot(32, HEX, seed),
+    "AWS": lambda seed: "AK" + "IA" + lot(16, string.ascii_uppercase + "234567", seed),
+    "Anthropic": lambda seed: "sk-" + "ant-api03-" + lot(93, LETTERS, seed) + "AA",
+    "Replicate": lambda seed: "r8" + "_" + lot(37, LETTERS, seed),
+    "Telegram": lambda seed: lot(9, "123456789", seed) + ":AA" + lot(33, LETTERS, seed),
+}
+
+
+def cell(source, kind="code", **parts):
+    base = {"cell_type": kind, "metadata": {}, "source": source}
+    return base | ({"execution_count": None, "outputs": []} if kind == "code" else {}) | parts
+
+
+def png(text):
+    """Return a PNG of one pixel with a text chunk."""
+
+    def chunk(kind, body):
+        return len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big")
+
+    head = chunk(b"IHDR", b"\0\0\0\1\0\0\0\1\x08\0\0\0\0")
+    picture = chunk(b"IDAT", zlib.compress(b"\0\0"))
+    whole = b"\x89PNG\r\n\x1a\n" + head + chunk(b"tEXt", b"Comment\0" + text.encode()) + picture + chunk(b"IEND", b"")
+    return base64.b64encode(whole).decode()
+
+
+PLACES = {  # of a notebook that keeps them when it is pushed; the cell, or None
+    "code": (lambda token: cell(f"import os\nkey = '{token}'\n"), 1),
+    "lines": (lambda token: cell(["a = 1\n", f"b = call('{token}')\n"]), 1),
+    "shell": (lambda token: cell(f"!tool login {token}"), 1),
+    "markdown": (lambda token: cell(f"The key is `{token}`.", "markdown"), 1),
+    "raw": (lambda token: cell(token, "raw"), 1),
+    "cell metadata": (lambda token: cell("x", metadata={"papermill": {"parameters": {"key": token}}}), 1),
+    "attachment": (lambda token: cell("![](attachment:a.png)", "markdown",
+                                      attachments={"a.png": {"image/png": png(token)}}), 1),
+    "base64": (lambda token: cell(f"x = b64decode('{base64.b64encode(token.encode()).decode()}')"), 1),
+    "split": (lambda token: cell(f"key = '{token[:9]}' + '{token[9:]}'"), 1),
+}  # fmt: skip
+
+
+def planted(place, token):
+    made = PLACES[place][0](token)
+    return {"cells": [cell("print('first')"), made], "metadata": {}, "nbformat": 4, "nbformat_minor": 4}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A local Kaggle whose sessions stay queued."""
+    with LocalKaggle(tmp_path_factory.mktemp("kaggle"), limits=Limits(queue_s=600)) as found:
+        yield found
+
+
+@pytest.fixture
+def user(server, tmp_path):
+    """A context signed in at the local Kaggle."""
+    key = server.world.accounts.users["demo"]["key"]
+    ctx = QuickContext(environment(tmp_path, KAGG_KAGGLE_URL=server.url, KAGGLE_USERNAME="demo", KAGGLE_KEY=key))
+    yield ctx
+    close(ctx)
+
+
+def everything_stored(kaggle):
+    """Return all bytes that the server keeps, as text."""
+    return "\n".join(path.read_bytes().decode("latin-1") for path in kaggle.world.root.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_token_anywhere_in_a_notebook_stops_the_push_and_the_run_on_kaggle(user, server, tmp_path, place):
+    @FEW
+    @given(st.sampled_from(sorted(TOKENS)), st.integers(0, 10**6))
+    def check(kind, seed):
+        token = TOKENS[kind](seed)
+        path = tmp_path / "note-book.ipynb"
+        path.write_text(json.dumps(planted(place, token)))
+        for command in (["push", path, "--title", "Note book"], ["run", path, "--kaggle", "--dest", tmp_path / "d"]):
+            done = kagg(user, *command)
+            assert done.code == Exit.FINDINGS, done
+            assert token not in done.out + done.err
+            assert f"cell {PLACES[place][1]}" in done.err
+            assert "--allow-finding" in done.err
+        assert sent(server) == []
+
+    check()
+    assert not list((server.world.root / "kernels").glob("demo/note-book/**/*"))
+
+
+@pytest.mark.parametrize("suffix", [".py", ".R"])
+def test_a_token_in_a_script_is_named_with_its_line(user, server, tmp_path, suffix):
+    token = TOKENS["GitHub"](5)
+    path = tmp_path / f"train-job{suffix}"
+    path.write_text(f"x <- 1\n\nkey <- '{token}'\n" if suffix == ".R" else f"x = 1\n\nkey = '{token}'\n")
+    done = kagg(user, "push", path)
+    assert done.code == Exit.FINDINGS
+    assert "line 3" in done.err
+    assert sent(server) == []
+
+
+@pytest.mark.parametrize("field", ["title", "keywords", "dataset_sources", "id"])
+def test_a_token_in_the_metadata_of_a_kernel_stops_it_too(user, server, tmp_path, field):
+    token = "hf_" + lot(34, string.ascii_lowercase + string.digits, 8)
+    meta = {"id": "demo/some-job", "title": "Some job", "code_file": "a.py", "language": "python",
+            "kernel_type": "script"}  # fmt: skip
+    meta[field] = {"title": token, "id": f"demo/{token}"}.get(field, [f"demo/{token}"])
+    if field == "title":
+        del meta["id"]
+    (tmp_path / "kernel-metadata.json").write_text(json.dumps(meta))
+    (tmp_path / "a.py").write_text("print(1)\n")
+    done = kagg(user, "push", tmp_path)
+    assert done.code in (Exit.FINDINGS, Exit.USAGE), done
+    assert sent(server) == []
+
+
+def test_parameters_are_part_of_what_leaves(user, server, tmp_path):
+    path = tmp_path / "train-job.py"
+    path.write_text("print(1)\n")
+    done = kagg(user, "run", path, "--kaggle", "-p", f"key={TOKENS['Hugging Face'](1)}", "--dest", tmp_path / "d")
+    assert done.code == Exit.FINDINGS, done
+    assert sent(server) == []
+
+
+def test_what_a_push_leaves_out_does_not_stop_it(tmp_path):
+    token = TOKENS["GitHub"](6)
+    path = tmp_path / "note-book.ipynb"
+    shown = cell("show()", outputs=[{"output_type": "stream", "name": "stdout", "text": token}])
+    path.write_text(json.dumps({"cells": [shown], "metadata": {}, "nbformat": 4, "nbformat_minor": 4}))
+    with LocalKaggle(tmp_path / "kaggle", limits=Limits(queue_s=600)) as server:
+        key = server.world.accounts.users["demo"]["key"]
+        ctx = QuickContext(environment(tmp_path, KAGG_KAGGLE_URL=server.url, KAGGLE_USERNAME="demo", KAGGLE_KEY=key))
+        done = kagg(ctx, "push", path, "--title", "Note book")
+        close(ctx)
+        assert done.code == 0, done
+        assert token not in everything_stored(server)
+
+
+def test_an_allowed_finding_is_sent_and_only_that_one(tmp_path):
+    one, two = TOKENS["GitHub"](1), TOKENS["Hugging Face"](2)
+    path = tmp_path / "train-job.py"
+    path.write_text(f"a = '{one}'\nb = '{two}'\n")
+    with LocalKaggle(tmp_path / "kaggle", limits=Limits(queue_s=600)) as server:
+        key = server.world.accounts.users["demo"]["key"]
+        ctx = QuickContext(environment(tmp_path, KAGG_KAGGLE_URL=server.url, KAGGLE_USERNAME="demo", KAGGLE_KEY=key))
+        ids = []
+        for left in (2, 1):
+            done = kagg(ctx, "push", path, *(word for found in ids for word in ("--allow-finding", found)))
+            assert done.code == Exit.FINDINGS
+            assert ("and 1 more" in done.err) == (left == 2)
+            ids.append(done.err.split("--allow-finding ")[1].split()[0])
+            assert sent(server) == []
+        done = kagg(ctx, "push", path, *(word for found in ids for word in ("--allow-finding", found)))
+        close(ctx)
+        assert done.code == 0, done
+        assert all(found in done.err for found in ids)
+        assert one not in done.out + done.err
+        assert runs(server) == len(versions(server)) == 1
+
+
+# ---------------------------------------------------------------- packages
+
+
+def files_with(token):
+    """Return files of a folder to deploy, each with the token in its own way."""
+    return {
+        "settings.yaml": f"service:\n  token: {token}\n".encode(),
+        "deep/er/notes.txt": f"see {token}".encode(),
+        "config.json": json.dumps({"a": {"b": [token]}}).encode(),
+        "wide.txt": f"key {token}".encode("utf-16"),
+        "helper.py": f"KEY = '{token[:8]}' + '{token[8:]}'\n".encode(),
+        "logo.png": base64.b64decode(png(token)),
+        "notes/note.ipynb": json.dumps(planted("code", token)).encode(),
+    }
+
+
+@pytest.mark.parametrize("name", files_with("x" * 40))
+def test_a_token_in_any_file_of_a_package_stops_the_deploy(ctx, tmp_path, name):
+    token = TOKENS["Hugging Face"](11)
+    folder = tmp_path / "service"
+    for place, content in {"main.py": PREDICT.encode(), name: files_with(token)[name]}.items():
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        (folder / place).write_bytes(content)
+    done = kagg(ctx, "deploy", folder, "--local", "--name", "service")
+    assert done.code == Exit.FINDINGS, done
+    assert token not in done.out + done.err
+    assert name.rpartition("/")[2] in done.err or "cell 1" in done.err
+    assert load_endpoints(ctx) == {}
+    assert not list(ctx.home.rglob("*.zip"))
+
+
+def test_a_token_in_a_notebook_that_is_deployed_is_named_with_its_cell_and_line(ctx, tmp_path):
+    token = TOKENS["Hugging Face"](12)
+    path = tmp_path / "model.ipynb"
+    cells = [cell("# Model", "markdown"), cell(f"a = 1\nKEY = '{token}'"), cell(PREDICT + "    # with KEY\n")]
+    cells[2]["source"] = "def predict(payload):\n    return {'key': KEY}\n"
+    path.write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 4}))
+    done = kagg(ctx, "deploy", path, "--local", "--name", "model")
+    assert done.code == Exit.FINDINGS, done
+    assert "cell 1 line 2" in done.err
+    assert load_endpoints(ctx) == {}
+
+
+def zipped(name, content):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr(name, content)
+    return archive.getvalue()
+
+
+def tarred(name, content):
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz") as made:
+        entry = tarfile.TarInfo(name)
+        entry.size = len(content)
+        made.addfile(entry, io.BytesIO(content))
+    return archive.getvalue()
+
+
+ARCHIVES = {
+    "wheel.zip": zipped,
+    "twice.zip": lambda name, content: zipped("inner.zip", zipped(name, content)),
+    "data.tar.gz": tarred,
+    "notes.txt.gz": lambda _, content: gzip.compress(content),
+}
+
+
+@pytest.mark.parametrize("name", ARCHIVES)
+def test_an_archive_inside_a_package_does_not_hide_a_token(ctx, tmp_path, name):
+    token = TOKENS["GitHub"](13)
+    folder = tmp_path / "service"
+    folder.mkdir()
+    (folder / "main.py").write_text(PREDICT)
+    (folder / name).write_bytes(ARCHIVES[name]("inner/settings.txt", f"key = {token}".encode()))
+    done = kagg(ctx, "deploy", folder, "--local", "--name", "service")
+    assert done.code == Exit.FINDINGS, done
+    assert name.removesuffix(".gz") in done.err
+
+
+# ---------------------------------------------------------------- kagg.py alone
+
+
+def test_kagg_alone_refuses_the_tokens_that_it_knows(web, tmp_path, monkeypatch):
+    import kagg as spine
+
+    ctx = QuickContext(environment(tmp_path, KAGG_KAGGLE_URL=web.url, KAGGLE_USERNAME="demo", KAGGLE_KEY="0" * 32))
+    ctx.root = tmp_path
+    token = TOKENS["GitHub"](14)
+    with pytest.raises(spine.KaggError) as caught:
+        spine.push_kernel(ctx, {"slug": "demo/a-b-c", "text": f"x\nk = '{token}'", "language": "python"})
+    close(ctx)
+    assert caught.value.code == Exit.FINDINGS
+    assert "line 2" in caught.value.message
+    assert token not in unquote(str(caught.value))
+    assert web.requests == []
