@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 PLUGIN = {"api": 1, "summary": "clean notebooks and look for secrets", "requires": {}}
 
 FORMATS = ("text", "json", "sarif", "github")
-OWN_OPTIONS = (*ORDER, "requirements")  # rooms whose options the command has
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,9 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--diff", action="store_true", help="change nothing; show what would change")
     parser.add_argument("--canonical", action="store_true", help="write as Jupyter does: indent 1, sorted keys")
     parser.add_argument("--format", choices=FORMATS, help="of the report (default: text, json with --json)")
+    requirements_help = "write what the notebooks need from PyPI to FILE (- = standard output)"
+    parser.add_argument("--requirements", metavar="FILE", help=requirements_help)
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings file, for its table preprocess")
     ctx = kagg.Context()
-    for name in OWN_OPTIONS:
+    for name in ORDER:
         try:
             add = getattr(kagg.room(ctx, "prep", name), "add_arguments", None)
         except KaggError:  # its package is missing: said when the step is asked for

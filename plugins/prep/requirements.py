@@ -15,7 +15,6 @@ from plugins.lib import distributions, pip_lines
 from plugins.lib.cells import parse_python, read_cells
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
@@ -79,13 +78,6 @@ class _Import(NamedTuple):
     text: str  # as it is shown: `import a` or `from a import b`
     line: int
     optional: bool
-
-
-def add_arguments(group: argparse._ArgumentGroup, /) -> None:
-    """Add --requirements."""
-    group.add_argument(
-        "--requirements", metavar="FILE", help="write what the notebooks need from PyPI to FILE (- = standard output)"
-    )
 
 
 def apply(notebook: dict[str, Any], options: Mapping[str, Any], /) -> tuple[dict[str, Any], list[Finding]]:

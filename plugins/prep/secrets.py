@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kagg import Finding
-from plugins.lib.secrets import baseline, fix, scan
-from plugins.lib.secrets.record import Record, by_hand, findings
+from kagg import Finding, shared
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
+
+    from plugins.lib.secrets.record import Record
 
 PLUGIN = {
     "api": 1,
@@ -36,10 +36,10 @@ def add_arguments(group: argparse._ArgumentGroup, /) -> None:
 
 def records(notebook: dict[str, Any], options: Mapping[str, Any]) -> list[Record]:
     """Return the secrets of a notebook with their values, baseline and allowed findings included."""
+    from plugins.lib.secrets import scan  # here, because --help needs none of the rules
+
     found = scan.notebook_records(notebook)
     if options.get("deep"):
-        from kagg import shared
-
         found += shared("secrets.deep").more_records(notebook, found)
     return found
 
@@ -49,6 +49,9 @@ def apply(notebook: dict[str, Any], options: Mapping[str, Any], /) -> tuple[dict
 
     `options["filename"]`, when given, is the name under which the baseline may know the notebook.
     """
+    from plugins.lib.secrets import baseline, scan
+    from plugins.lib.secrets.record import by_hand, findings
+
     known, allowed = baseline.known(options), set(options.get("allow_finding") or ())
 
     def open_findings() -> list[tuple[Record, Finding]]:
@@ -58,6 +61,8 @@ def apply(notebook: dict[str, Any], options: Mapping[str, Any], /) -> tuple[dict
     notes: list[Finding] = []
     shown = open_findings()
     if options.get("fix_secrets") and shown and isinstance(notebook.get("cells"), list):
+        from plugins.lib.secrets import fix
+
         notebook, notes = fix.fixed(notebook, [record for record, _ in shown])
         shown = open_findings() if notes else shown
         shown = [(record, by_hand(finding)) for record, finding in shown]

@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
-from plugins.lib.prep.document import AFTER, BIG_FILE_BYTES, MEMBER, SKIP_SPACE, BigText, key_text, value_end
+from plugins.lib.prep.document import AFTER, BIG_FILE_BYTES, MEMBER, SKIP_SPACE, BigText, value_end
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from plugins.lib.prep.document import Style
 
+    Matcher = Callable[[bytes, int], re.Match[bytes] | None]
+
 _GONE: Any = object()
+_SPACE, _STRING = rb"[ \t\r\n]*+", rb'"(?:[^"\\]++|\\.)*+"'
+_PLAIN = rb'[^\[\]{}"]*+(?:' + _STRING + rb'[^\[\]{}"]*+)*+'  # anything without brackets outside strings
+MAX_NESTING = 6  # of containers that one match takes in; deeper ones are walked
+
+
+def _value() -> bytes:
+    """Return a pattern for a whole JSON value; what it is matched on is known to be JSON."""
+    inside = _PLAIN
+    for _ in range(MAX_NESTING - 1):
+        inside = _PLAIN + rb"(?:[\[{]" + inside + rb"[\]}]" + _PLAIN + rb")*+"
+    return rb"(?:" + _STRING + rb'|[^\s,\[\]{}"]++|[\[{]' + inside + rb"[\]}])"
+
+
+SAME_ITEM = re.compile(_SPACE + rb"(" + _value() + rb")" + _SPACE + rb"[,\]]", re.DOTALL)
+SAME_MEMBER = re.compile(
+    _SPACE + _STRING + _SPACE + rb":" + _SPACE + rb"(" + _value() + rb")" + _SPACE + rb"[,}]", re.DOTALL
+)
+
+
+def _no(content: bytes, at: int) -> re.Match[bytes] | None:
+    del content, at
+    return None
 
 
 def spliced(content: bytes, start: int, old: Any, new: Any, style: Style) -> bytes:
@@ -33,8 +60,10 @@ class _Splicer:
     def __init__(self, content: bytes, style: Style) -> None:
         self.content, self.style = content, style
         self.edits: list[tuple[int, int, bytes]] = []
-        self.keys: dict[bytes, str] = {}
         self.big = len(content) > BIG_FILE_BYTES
+        # One match for a whole member or item that stays. Not in a large file, where `end` can jump over texts.
+        self.same_member: Matcher = _no if self.big else SAME_MEMBER.match
+        self.same_item: Matcher = _no if self.big else SAME_ITEM.match
 
     def end(self, at: int, value: Any) -> int:
         """Return where the value at byte `at` ends; over a large text it jumps."""
@@ -65,20 +94,16 @@ class _Splicer:
         """Compare an object member by member; new keys follow the last."""
         at += 1
         cut = _Cut(self, at, sum(key in new for key in old))
-        more = True
-        while more:
-            member = MEMBER.match(self.content, at)
-            if not member:
-                raise ValueError(f"no key at byte {at}")
-            key = self.keys.get(member[1]) or self.keys.setdefault(member[1], key_text(member[1]))
-            if key in new:
-                before, after = old[key], new.pop(key)
-                if before is after:
-                    at, more = cut.keep(self.end(member.end(), before))
-                else:
-                    at, more = cut.keep(self.value(member.end(), before, after, level + 1))
+        for key, before in old.items():  # in the order of the file, where no key stands twice
+            after = new.pop(key, _GONE)
+            if before is after and (found := self.same_member(self.content, at)):
+                at, cut.seen, cut.last = found.end(), True, found.end(1)
+                continue
+            start = MEMBER.match(self.content, at).end()  # type: ignore[union-attr]
+            if after is _GONE:
+                at = cut.drop(self.end(start, before))
             else:
-                at, more = cut.drop(self.end(member.end(), old[key]))
+                at = cut.keep(self.value(start, before, after, level + 1))
         if new:
             added = [self.style.encode(key) + self.style.colon.encode() + self.style.encode(value, level + 1)
                      for key, value in new.items()]  # fmt: skip
@@ -95,13 +120,14 @@ class _Splicer:
         at += 1
         cut = _Cut(self, at, sum(after is not _GONE for _, after in pairs))
         for before, after in pairs:
+            if before is after and (found := self.same_item(self.content, at)):
+                at, cut.seen, cut.last = found.end(), True, found.end(1)
+                continue
             start = SKIP_SPACE.match(self.content, at).end()  # type: ignore[union-attr]
-            if before is after:
-                at, _ = cut.keep(self.end(start, before))
-            elif after is _GONE:
-                at, _ = cut.drop(self.end(start, before))
+            if after is _GONE:
+                at = cut.drop(self.end(start, before))
             else:
-                at, _ = cut.keep(self.value(start, before, after, level + 1))
+                at = cut.keep(self.value(start, before, after, level + 1))
         return at
 
 
@@ -110,33 +136,27 @@ class _Cut:
 
     def __init__(self, splicer: _Splicer, at: int, kept: int) -> None:
         self.splicer, self.kept, self.seen = splicer, kept, False
-        self.inside, self.comma, self.last = at, at, at
+        self.inside, self.last = at, at
 
-    def _after(self, end: int) -> tuple[int, bool, int]:
-        after = AFTER.match(self.splicer.content, end)
-        if not after:
-            raise ValueError(f"no comma or bracket at byte {end}")
-        return after.end(), after[1] == b",", after.start(1)
-
-    def keep(self, end: int) -> tuple[int, bool]:
-        """Go on behind a member that stays; return where, and whether another follows."""
+    def keep(self, end: int) -> int:
+        """Return where the container goes on behind a member that stays."""
         self.seen, self.last = True, end
-        at, more, self.comma = self._after(end)
-        return at, more
+        return AFTER.match(self.splicer.content, end).end()  # type: ignore[union-attr]
 
-    def drop(self, end: int) -> tuple[int, bool]:
-        """Cut a member out; return where to go on, and whether another follows."""
-        at, more, mark = self._after(end)
+    def drop(self, end: int) -> int:
+        """Cut a member out, and return where the container goes on."""
+        after: re.Match[bytes] = AFTER.match(self.splicer.content, end)  # type: ignore[assignment]
+        at, mark = after.end(), after.start(1)
         if self.seen:
             self.splicer.edits.append((self.last, end, b""))
             self.last = end
         elif self.kept:
             self.splicer.edits.append((self.inside, at, b""))
             self.inside = at
-        elif not more:  # nothing stays
+        elif after[1] != b",":  # nothing stays
             self.splicer.edits.append((self.inside, mark, b""))
             self.last = mark
-        return at, more
+        return at
 
     def add(self, added: list[bytes], level: int) -> None:
         """Put new members behind the last that stays."""
