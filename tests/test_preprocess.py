@@ -196,9 +196,18 @@ def test_an_older_format_is_upgraded_and_said(ctx, tmp_path):
         {"cell_type": "code", "language": "python", "input": "1", "outputs": [], "metadata": {}}]}]}  # fmt: skip
     path = tmp_path / "old.ipynb"
     path.write_text(json.dumps(old))
-    done = kagg(ctx, "-v", "preprocess", path)
+    done = kagg(ctx, "preprocess", path)
     assert "nbformat 3 became 4.4" in done.out
     assert (done.code, read(path)["nbformat"], read(path)["cells"][0]["source"]) == (0, 4, "1")
+
+
+def test_quiet_says_only_what_is_wrong(ctx, tmp_path):
+    path = write(tmp_path / "a.ipynb", RAN)
+    assert "would change" in kagg(ctx, "-q", "preprocess", path, "--check").out
+    assert kagg(ctx, "-q", "preprocess", path) == (0, "", "")
+    assert kagg(ctx, "-q", "preprocess", path) == (0, "", "")
+    (tmp_path / "b.ipynb").write_text("{")
+    assert kagg(ctx, "-q", "preprocess", tmp_path).out.count("\n") == 1
 
 
 # ---------------------------------------------------------------- check, diff, steps, settings
@@ -227,6 +236,17 @@ def test_only_the_steps_that_are_named_are_taken(ctx, tmp_path):
     assert read(path)["cells"][1]["source"].startswith("import os, sys")
     assert kagg(ctx, "preprocess", path, "--optimize").code == 0
     assert read(path)["cells"][1]["source"] == "import sys\nprint(sys.path)"
+
+
+def test_an_option_of_a_step_asks_for_the_step(ctx, tmp_path):
+    path = write(tmp_path / "a.ipynb", RAN, cell("import os, sys\nprint(sys.path)"))
+    assert "removed import os" in kagg(ctx, "preprocess", path, "--explain", "--check").out
+    assert kagg(ctx, "preprocess", path, "--hoist").code == 0
+    assert read(path)["cells"][0]["metadata"] == RAN["metadata"]
+    assert "os" not in read(path)["cells"][1]["source"].partition("\n")[0]
+    leak = write(tmp_path / "b.ipynb", cell(f"key = '{token()}'", metadata={"scrolled": True}))
+    kagg(ctx, "preprocess", leak, "--clean", "--fix-secrets")
+    assert token() not in leak.read_text()
 
 
 def test_a_notebook_with_a_traceback_is_refused_when_asked(ctx, tmp_path):
@@ -295,6 +315,7 @@ def test_secrets_are_replaced_by_lookups_on_request(ctx, tmp_path):
     path = write(tmp_path / "a.ipynb", cell(f"key = '{token()}'\nlogin(key)"))
     done = kagg(ctx, "preprocess", path, "--fix-secrets")
     assert token() not in path.read_text()
+    assert "secret-replaced" in done.out
     assert "os.environ[" in "".join(read(path)["cells"][0]["source"])
     assert kagg(ctx, "preprocess", path).code == 0, done
 

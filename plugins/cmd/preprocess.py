@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import kagg
 from kagg import Exit, KaggError
-from plugins.lib.prep.steps import ORDER
+from plugins.lib.prep.steps import DEFAULT_STEPS, ORDER
 
 if TYPE_CHECKING:
     import argparse
 
 PLUGIN = {"api": 1, "summary": "clean notebooks and look for secrets", "requires": {}}
 
+IMPLIED = {  # options that mean nothing without their step
+    "hoist": "imports", "explain": "imports", "fix_secrets": "secrets", "update_baseline": "secrets", "deep": "secrets",
+    "baseline": "secrets",
+}  # fmt: skip
 FORMATS = ("text", "json", "sarif", "github")
 
 
@@ -54,8 +58,9 @@ def run(args: argparse.Namespace, ctx: kagg.Context) -> int:
     """Clean notebooks and look for secrets in them; a bad file is reported and the rest go on."""
     options = _options(args, ctx)
     named = [name for group in options.get("steps") or () for name in group] + list(options.get("step") or ())
-    only_lists = bool(options.get("requirements")) and not named
-    job = kagg.shared("prep.job").Job(ctx, options, named or ([] if only_lists else None))
+    asked = [step for option, step in IMPLIED.items() if options.get(option)]
+    base = named or ([] if options.get("requirements") or "imports" in asked else list(DEFAULT_STEPS))
+    job = kagg.shared("prep.job").Job(ctx, options, [*base, *asked])
     return int(job.run(args.path) or Exit.DONE)
 
 

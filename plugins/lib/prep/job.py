@@ -21,11 +21,10 @@ MAX_DIFF_BYTES = 4 * 1024**2
 
 
 class Job:
-    """One call of `preprocess`; `steps` None = the default ones."""
+    """One call of `preprocess`."""
 
-    def __init__(self, ctx: Context, options: Mapping[str, Any], steps: Sequence[str] | None) -> None:
-        self.ctx, self.options = ctx, options
-        self.steps = DEFAULT_STEPS if steps is None else steps
+    def __init__(self, ctx: Context, options: Mapping[str, Any], steps: Sequence[str]) -> None:
+        self.ctx, self.options, self.steps = ctx, options, steps
         self.diff = bool(options.get("diff"))
         self.writes = not (options.get("check") or self.diff)
         self.requirements = str(options.get("requirements") or "")
@@ -39,7 +38,8 @@ class Job:
         found = targets(paths, self.options.get("out"))
         style = str(self.options.get("format") or ("json" if self.ctx.as_json else "text"))
         to_stdout = self.writes and any(target.out is None for target in found)
-        write(self.ctx, self._results(found), style, check=not self.writes, quiet_stdout=to_stdout)
+        explain = bool(self.options.get("explain"))
+        write(self.ctx, self._results(found), style, check=not self.writes, quiet_stdout=to_stdout, explain=explain)
         if self.requirements:
             self._write_requirements()
         if self.options.get("update_baseline"):

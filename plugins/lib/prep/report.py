@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("text", "json", "sarif", "github")
 STDIN = "-"
+SAID_NOTES = frozenset({"upgraded", "secret-replaced", "more-secrets", "imports-skipped"})
 
 
 class FileResult(NamedTuple):
@@ -59,22 +60,31 @@ class Count(NamedTuple):
 
 
 def write(
-    ctx: Context, results: Iterable[FileResult], style: str, *, check: bool = False, quiet_stdout: bool = False
+    ctx: Context,
+    results: Iterable[FileResult],
+    style: str,
+    *,
+    check: bool = False,
+    quiet_stdout: bool = False,
+    explain: bool = False,
 ) -> Count:
     """Write a report and return the totals; text and JSON Lines appear file by file, as `results` yields them.
 
-    `check`: nothing was written. `quiet_stdout`: a notebook went to stdout, so the report goes to stderr.
+    `check`: nothing was written. `quiet_stdout`: a notebook went to stdout, so the report goes to stderr. `explain`: the
+    notes about imports are said as well. With -q only what is wrong is said.
     """
     if style not in FORMATS:
         raise bad_input(f"there is no format {style[:40]!r}", f"there are: {', '.join(FORMATS)}")
     count, kept = Count(), []
     for result in results:
         count = count.plus(result)
+        bad = result.error or any(finding.severity == "error" for finding in result.findings)
+        if style == "text" and ctx.verbosity < 0 and not (bad or (check and result.changed)):
+            continue
         if style == "text" and quiet_stdout:
-            bad = result.error or any(finding.severity == "error" for finding in result.findings)
-            ctx.say(_file_text(ctx, result, check=check), -1 if bad else 0)
+            ctx.say(_file_text(ctx, result, check=check, explain=explain), -1 if bad else 0)
         elif style == "text":
-            _put(ctx, _file_text(ctx, result, check=check), quiet_stdout=False)
+            _put(ctx, _file_text(ctx, result, check=check, explain=explain), quiet_stdout=False)
         elif style == "json":
             _put(ctx, _json(document(result)), quiet_stdout=quiet_stdout)
         else:
@@ -124,9 +134,9 @@ def _loads(text: str) -> object:
 # ---------------------------------------------------------------- text
 
 
-def _file_text(ctx: Context, result: FileResult, *, check: bool) -> str:
+def _file_text(ctx: Context, result: FileResult, *, check: bool, explain: bool) -> str:
     """Return a line for the file and one for each finding (notes only with -v), and its diff."""
-    shown = [finding for finding in result.findings if finding.severity != "note" or ctx.verbosity > 0]
+    shown = [finding for finding in result.findings if is_said(finding, explain=explain) or ctx.verbosity > 0]
     if result.error.startswith(f"{result.path} "):  # it begins with the file's name, as an error of its own does
         return plain(result.error)
     name = "standard input" if result.path == STDIN else result.path
@@ -134,6 +144,12 @@ def _file_text(ctx: Context, result: FileResult, *, check: bool) -> str:
     lines += [f"  {plain(finding_text(finding))}" for finding in shown]
     lines += [plain(line) for line in result.diff.splitlines()]
     return "\n".join(lines)
+
+
+def is_said(finding: Finding, *, explain: bool) -> bool:
+    """Tell whether a finding is for everybody: notes only when they were asked for or something must follow."""
+    asked = explain and finding.kind.startswith("import")
+    return asked or finding.severity != "note" or finding.kind in SAID_NOTES
 
 
 def _verdict(result: FileResult, *, check: bool) -> str:

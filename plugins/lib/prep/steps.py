@@ -50,7 +50,7 @@ def run_steps(
     """
     notebooks = [document.notebook for document in documents]
     findings: list[list[Finding]] = [
-        [Finding("format", "note", f"nbformat {document.version} became 4.4")] if document.upgraded else []
+        [Finding("upgraded", "note", f"nbformat {document.version} became 4.4")] if document.upgraded else []
         for document in documents
     ]
     refused: set[int] = set()

@@ -138,8 +138,8 @@ def is_bearer(value: str) -> bool:
 
 # ---------------------------------------------------------------------------------------------------------- passwords
 
-KINDS_OF_CHARACTER = (re.compile(r"[a-z]"), re.compile(r"[A-Z]"), re.compile(r"\d"), re.compile(r"[^\w\s]"))
-APP_PASSWORD = re.compile(r"[a-z]{4}(?: [a-z]{4}){3}")
+KINDS_OF_CHARACTER = (Form(r"[a-z]"), Form(r"[A-Z]"), Form(r"\d"), Form(r"[^\w\s]"))
+APP_PASSWORD = Form(r"[a-z]{4}(?: [a-z]{4}){3}")
 
 
 def _has_only_plain_words(value: str) -> bool:
@@ -176,7 +176,7 @@ def _is_trivial(value: str) -> bool:
     return len(value) < 4 or len(set(low)) < 3 or low in PLAIN or _has_only_plain_words(value)
 
 
-MESSAGE = re.compile(r"\b(?:the|your|enter|must|please|invalid|is|are|not|for|forgot|reset|new|pass\w*|should|field)\b")
+MESSAGE = Form(r"\b(?:the|your|enter|must|please|invalid|is|are|not|for|forgot|reset|new|pass\w*|should|field)\b")
 
 
 def is_typed(value: str) -> bool:

@@ -21,21 +21,21 @@ PAIRS = (
 
 # ------------------------------------------------------------------------------------------------------- placeholders
 
-STAND_IN = re.compile(
+STAND_IN = Form(
     r"#{3}|example|placeholder|your[-_ ]?|[-_ ]your|x{5}|\*{3}|\.{3}|\u2026|\u2022{3}|change[-_ ]?(?:me|it|this)"
     r"|redacted"
     r"|(?:^|[-_. ])(?:dummy|fake|replace|insert|enter|put|here|hidden|removed|todo|sample|mock|masked|censored|xxx+)"
     r"(?:$|[-_. ])|goes[-_ ]?here|[-_]here\b|fill[-_ ]?in|lorem|foobar|not[-_ ]?a?[-_ ]?real",
     re.IGNORECASE,
 )
-HOLE = re.compile(  # of shells, Python, Jinja, Ruby, Windows, documentation
+HOLE = Form(  # of shells, Python, Jinja, Ruby, Windows, documentation
     r"\$\{\{?[ \w.:?=+/-]{1,200}\}|\{\{[^}]{2,200}\}\}|<[A-Za-z_][\w \-./|]{0,80}>|%\(\w+\)s|\$\([^)]{1,100}\)"
     r"|\{[A-Za-z_][\w.\[\]\"'()!:]+\}|^\{\d*\}$|^\$[A-Za-z_]\w*$|^%\w+%$|^\[[A-Za-z _-]+\]$|^#\{.*\}$|^@[\w.]+@$"
     r"|^\{.*\}$|^\(.*\)$|^%[sdr]$|^__\w+__$|\{\}|^<.*>$|\$\$\w+"
 )
-SEQUENCE = re.compile(r"0123456789|1234567890|abcdefghijkl|qwertyuiop", re.IGNORECASE)
-RUN = re.compile(r"(.)\1{7,}")
-REFERENCE = re.compile(  # an address, a path, a file's name, a call, an attribute, an option
+SEQUENCE = Form(r"0123456789|1234567890|abcdefghijkl|qwertyuiop", re.IGNORECASE)
+RUN = Form(r"(.)\1{7,}")
+REFERENCE = Form(  # an address, a path, a file's name, a call, an attribute, an option
     r"(?:https?|ftp|file|s3|gs|gcs|hdfs|arn|data|projects|urn):?[:/].*|[.~]{0,2}/[\w.~-]+/.*|[A-Za-z]:\\.*"
     r"|[\w./~-]+\.(?:txt|json|pem|env|ya?ml|key|csv|crt|cer|py|ipynb|html?|js|png|jpg|cfg|ini|toml|xml|md|h5|pkl|p12|jks)"
     r"|(?:ref\+)?(?:vault|ssm|op|awssm|gcpsm|azurekv|keyring|env|secretsmanager|arn|kms|sops)[+:].*"
@@ -44,8 +44,8 @@ REFERENCE = re.compile(  # an address, a path, a file's name, a call, an attribu
     r"|(?:os|env|self|this|config|settings|process|args|options|params|request|secrets|app|conf|data)\.[\w.]+",
     re.IGNORECASE,
 )
-HEXADECIMAL = re.compile(r"(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{16,}|(?=[A-F]*\d)(?=\d*[A-F])[0-9A-F]{16,}")
-UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+HEXADECIMAL = Form(r"(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{16,}|(?=[A-F]*\d)(?=\d*[A-F])[0-9A-F]{16,}")
+UUID = Form(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 PLAIN_WORDS = """
 password passwd pass pwd pw passphrase secret secrets token tokens api key keys apikey access auth user username name
 admin test testing my the new old your here default root guest demo sample example value string text none null true
@@ -93,7 +93,7 @@ def is_monotonous(value: str) -> bool:
 # -------------------------------------------------------------------------------------------------------------- words
 
 WORD_SCORES = (9, 9, 9, 7.5, 6.7, 6.3, 6.0, 5.8, 5.6)  # by length: short pieces are word-like by chance
-PIECE = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+PIECE = Form(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 
 @lru_cache(maxsize=4096)

@@ -31,7 +31,7 @@ ASSIGNED = (
     + r"(?:\s|\\\r?\n){0,40}"
     + r"""(?:[A-Za-z]{0,2}@?\\?["'`]{1,3}|&quot;|&#34;|\\u0022|\{|\[)?[^\s"'`,;(){}\[\]<>=][^"'`\n]{3})"""
 )
-SPLIT = re.compile(  # the same, to part name and value; matched at the start of the name
+SPLIT = Form(  # the same, to part name and value; matched at the start of the name
     r"(?P<name>[\w.\-]*)(?:[ \t]{1,3}\*?(?:string|str|text|is|char|const|varchar|value|default)\b)?"
     r"(?P<close>(?:\[\d{1,5}\]|\\?[\"'`]|&quot;|&#34;|[\[\])*]|[ \t]){0,4})"
     r"(?:[ \t]*:[ \t]*[A-Za-z][\w.?<>]{0,30}[ \t]*(?==))?"
@@ -40,28 +40,28 @@ SPLIT = re.compile(  # the same, to part name and value; matched at the start of
     r"(?P<prefix>[A-Za-z]{0,2}@?)(?P<quote>\\?(?:\"{3}|'{3}|[\"'`])|&quot;|&#34;|\\u0022)?",
     re.IGNORECASE,
 )
-NAME_BACKWARDS = re.compile(r"[\w.\-]*")
-PASSWORD = re.compile(
+NAME_BACKWARDS = Form(r"[\w.\-]*")
+PASSWORD = Form(
     r"(?:passw(?:or)?d|passphrase|passcode|pswd|passwort|motdepasse|contrase.a|senha|kennwort|haslo|parola|pwd)s?\d{0,2}$"
     r"|(?:^|[_.\-$@]|root|admin|user|db|ldap|smtp|mail|ftp|ssh|sudo|bind)(?:pass|pw|psk|otp)\d?$"
     r"|^(?:pwd|password|pass)[_.-](?:db|user|root|admin|prod|dev|test|ftp|smtp|mail|ldap|sql|ssh|vpn|wifi|api|web|app)$|(?-i:[a-z](?:Pass|Pw|PW)$)",
     re.IGNORECASE,
 )
-PASS_WORD = re.compile(
+PASS_WORD = Form(
     r"(?:by|com|sur|tres|en|over|under|tres|ana|multi|low|high|band|all|single|one|two|\d)_?pass$", re.IGNORECASE
 )
-STRONG_NAME = re.compile(
+STRONG_NAME = Form(
     r"secret|token|passw|pwd|credential|api[_.-]?key|apikey|(?:access|private|auth|account|secret|encrypt\w*|signing|master|app|"
     r"application|license|session|service|admin|client|consumer|subscription|shared|storage|webhook|ssh|jwt|user|functions?|"
     r"[a-z]{3,})[_.-]?key\d?$|authorization|[a-z0-9]auth$|(?:^|[_.-])auth(?:$|[_.-])|authkey|_pat$|dsn$|salt$",
     re.IGNORECASE,
 )
-VERB = re.compile(  # of functions, whose argument is no secret
+VERB = Form(  # of functions, whose argument is no secret
     r"(?:^|[_.-])(?:get|fetch|read|load|find|has|is|check|validate|verify|hash|parse|encode|decode)_?[a-z]*"
     r"(?:pass|secret|token|key|cred)",
     re.IGNORECASE,
 )
-OTHER = re.compile(  # what is no secret although its name holds the word of one
+OTHER = Form(  # what is no secret although its name holds the word of one
     r"(?:^|[_.-])(?:pad|eos|bos|unk|cls|sep|mask|start|end|stop|image|img|special|next|prev|page|continuation|begin|sos"
     r"|sync|cancellation|public|pub|primary|foreign|natural|schema|sequence|bucket|idx|partition|sort|cache|dict|row"
     r"|col|column|group|join|index|hot|short|answer|map|config|json|merge|lookup|search|state|object|s3|record|item|field"
@@ -80,7 +80,7 @@ OTHER = re.compile(  # what is no secret although its name holds the word of one
     r"|example|endpoint|server|issuer|audience|symbol|list|set|ids|event|input|box|strength|encoder)s?$",
     re.IGNORECASE,
 )
-ID_END = re.compile(r"(?:_|-|\.|[a-z])id$", re.IGNORECASE)
+ID_END = Form(r"(?:_|-|\.|[a-z])id$", re.IGNORECASE)
 
 
 class Assigned(NamedTuple):
@@ -112,10 +112,10 @@ def _quoted(text: str, start: int, quote: str) -> str | None:
     return None if "\n" in value else value
 
 
-BARE = re.compile(r"[^\s\"'`<>,;\\]{4,512}")
-SOUP = re.compile(r"[^\s\"'`]{8,120}(?=[ \t]*$)", re.MULTILINE)
-CODE = re.compile(r"[A-Za-z_$][\w.]*(?:\(.*\)|\[.*\])[;,]?|\$\w+[;,]?|[\w.]+[;,]?")
-CALL = re.compile(r"[A-Za-z_][\w.]*[(\[]|![a-z]+$")
+BARE = Form(r"[^\s\"'`<>,;\\]{4,512}")
+SOUP = Form(r"[^\s\"'`]{8,120}(?=[ \t]*$)", re.MULTILINE)
+CODE = Form(r"[A-Za-z_$][\w.]*(?:\(.*\)|\[.*\])[;,]?|\$\w+[;,]?|[\w.]+[;,]?")
+CALL = Form(r"[A-Za-z_][\w.]*[(\[]|![a-z]+$")
 
 
 def _is_soup(value: str) -> bool:
@@ -144,8 +144,8 @@ def _bare(text: str, start: int) -> str | None:
     return value
 
 
-LABEL = re.compile(r"\b([A-Za-z]{2,15})[ -]\Z")
-LABELS = re.compile(
+LABEL = Form(r"\b([A-Za-z]{2,15})[ -]\Z")
+LABELS = Form(
     r"secret|access|api|app|auth(?:entication|orization)?|client|private|consumer|account|service|license|session|bot"
     r"|bearer|personal|master|encryption|signing|security|user|subscription|storage|shared",
     re.IGNORECASE,
@@ -188,10 +188,10 @@ def _is_word_end(name: str) -> bool:
     return PASSWORD.search(name) is not None and PASS_WORD.search(name) is None
 
 
-SETTING = re.compile(r"\s*(?:[%!]?\s*(?:set_)?(?:env|export|set|setx|ENV|ARG|-e|-)\s+)?[-\w.\"' ]+\s*[=:]\s*$")
-QUERY = re.compile(r"[?&][\w.-]*=$|(?:^|[\s;&])[A-Z_]{4,}=$")  # in a URL, or one of several settings on a line
-DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
-IDENTIFIER = re.compile(r"[A-Za-z_]\w*(?:\.\w+)*")
+SETTING = Form(r"\s*(?:[%!]?\s*(?:set_)?(?:env|export|set|setx|ENV|ARG|-e|-)\s+)?[-\w.\"' ]+\s*[=:]\s*$")
+QUERY = Form(r"[?&][\w.-]*=$|(?:^|[\s;&])[A-Z_]{4,}=$")  # in a URL, or one of several settings on a line
+DOTTED = Form(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
+IDENTIFIER = Form(r"[A-Za-z_]\w*(?:\.\w+)*")
 
 
 def _is_attribute(value: str) -> bool:
@@ -257,11 +257,11 @@ def _accept_token(found: Assigned, text: str) -> bool:
     return checks_random.is_random(value) and checks_random.entropy_bits(value) >= least
 
 
-CONSTANT = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|[a-z][a-z0-9]*(?:_[a-z]+){2,}")
-ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
-DIGEST = re.compile(r"(?:sha\d{1,3}|md5)[:=-]", re.IGNORECASE)
-PRINTABLE = re.compile(r"\S+")
-TOKEN = re.compile(r"[\w.\-+/~:$!@%&*^#|]+={0,3}", re.ASCII)
+CONSTANT = Form(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|[a-z][a-z0-9]*(?:_[a-z]+){2,}")
+ADDRESS = Form(r"0x[0-9a-fA-F]{40}")
+DIGEST = Form(r"(?:sha\d{1,3}|md5)[:=-]", re.IGNORECASE)
+PRINTABLE = Form(r"\S+")
+TOKEN = Form(r"[\w.\-+/~:$!@%&*^#|]+={0,3}", re.ASCII)
 
 
 def find(text: str, data: bytes) -> Iterator[tuple[str, str, str, int]]:

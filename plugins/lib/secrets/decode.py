@@ -26,7 +26,7 @@ MAX_LEAVES = 200_000  # texts of one JSON value
 
 # ---------------------------------------------------------------- terminal output
 
-_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[@-Z\\^_])")  # CSI, OSC, others
+_ANSI = Form(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[@-Z\\^_])")  # CSI, OSC, others
 _UNSEEN = str.maketrans(dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff\u00ad"))
 
 
@@ -45,11 +45,11 @@ _INLINE = (
     r"a|abbr|b|bdi|bdo|big|cite|code|del|em|font|i|ins|kbd|mark|q|s|samp|small|span|strike|strong|sub|sup|tspan|tt|u|var"
     r"|wbr"
 )
-_BLOCK_TAG = re.compile(
+_BLOCK_TAG = Form(
     r"</?(?:td|th|tr|table|p|div|br|hr|li|ul|ol|dt|dd|dl|h[1-6]|pre|section|option|text)\b[^<>]*>", re.IGNORECASE
 )
-_TAG = re.compile(r"<(?:[A-Za-z/][^<>]*|!--[^<>]*--)>")
-_ESCAPE = re.compile(r"\\(u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|.)", re.DOTALL)
+_TAG = Form(r"<(?:[A-Za-z/][^<>]*|!--[^<>]*--)>")
+_ESCAPE = Form(r"\\(u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|.)", re.DOTALL)
 _CONTROL = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", "e": "\x1b", "\n": ""}
 # By the character without which none occurs. `\n` and `\t` hide a token only when it follows at once.
 _TRIGGERS = (
@@ -104,7 +104,7 @@ WRAPPED_CHARS = range(56, 1000)  # a run of this length may go on in the next li
 _HEAD_CHARS = 64
 _ALPHABET = frozenset(string.ascii_letters + string.digits + "+/-_")
 _RUN = bytes(ord("a") if chr(code) in _ALPHABET else ord(" ") for code in range(256))
-_WRAP = re.compile(r"(?:\\n|\\\n|[\"' \t\r\n]){1,60}")
+_WRAP = Form(r"(?:\\n|\\\n|[\"' \t\r\n]){1,60}")
 _UNPRINTABLE = bytes(code for code in range(32) if code not in b"\t\n\r\x1b") + b"\x7f"
 _PRINTABLE = bytes(range(32, 127)) + b"\t\n\r\x1b"
 _PNG = b"\x89PNG\r\n\x1a\n"

@@ -22,20 +22,20 @@ CONTEXT_BYTES = 200  # of the line around an expression, so that a rule sees the
 MIN_VALUE_CHARS = 8
 
 _PREFIX = r"[rRbBuUfF]{0,2}"
-_NEIGHBOURS = re.compile(rf"[\"'](?<=[\w+/=.:~-][\"'])[\s\\+]*{_PREFIX}[\"'](?=[\w+/=.:~-])")
-_JOINED = re.compile(r"\.join\(\s*[\[(]")
-_CONSTANT = re.compile(
+_NEIGHBOURS = Form(rf"[\"'](?<=[\w+/=.:~-][\"'])[\s\\+]*{_PREFIX}[\"'](?=[\w+/=.:~-])")
+_JOINED = Form(r"\.join\(\s*[\[(]")
+_CONSTANT = Form(
     rf"^[ \t]*(\w+)[ \t]*(?::[ \t]*\w+[ \t]*)?=[ \t]*\(?{_PREFIX}([\"'])([\w+/=.:~@-]{{2,}})\2", re.MULTILINE
 )
-_SUM = re.compile(r"\+=?\s*(\w+)")
-_SUMMED = re.compile(r"(\w+)\s*\+")
-_FIELD = re.compile(r"\{(\w+)\}")
-_FORMATTED = re.compile(r"[\"']\s*%\s*[(\w]|\.format\(|\.join\(")
-_MAGIC_LINE = re.compile(r"^([ \t]*)[%!?].*|^(.*\S\?{1,2})[ \t]*$", re.MULTILINE)
-_MAGIC_VALUE = re.compile(r"^([ \t]*[\w, \t]+=[ \t]*)[!%].*", re.MULTILINE)
+_SUM = Form(r"\+=?\s*(\w+)")
+_SUMMED = Form(r"(\w+)\s*\+")
+_FIELD = Form(r"\{(\w+)\}")
+_FORMATTED = Form(r"[\"']\s*%\s*[(\w]|\.format\(|\.join\(")
+_MAGIC_LINE = Form(r"^([ \t]*)[%!?].*|^(.*\S\?{1,2})[ \t]*$", re.MULTILINE)
+_MAGIC_VALUE = Form(r"^([ \t]*[\w, \t]+=[ \t]*)[!%].*", re.MULTILINE)
 _LITERAL = rf"{_PREFIX}(?:\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*')"
-_CHAIN = re.compile(rf"{_LITERAL}(?:[\s\\+]*{_LITERAL})+")
-_ONE_LITERAL = re.compile(_LITERAL)
+_CHAIN = Form(rf"{_LITERAL}(?:[\s\\+]*{_LITERAL})+")
+_ONE_LITERAL = Form(_LITERAL)
 
 
 def _is_fragment(value: str) -> bool:
