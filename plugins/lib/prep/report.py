@@ -70,8 +70,8 @@ def write(
 ) -> Count:
     """Write a report and return the totals; text and JSON Lines appear file by file, as `results` yields them.
 
-    `check`: nothing was written. `quiet_stdout`: a notebook went to stdout, so the report goes to stderr. `explain`: the
-    notes about imports are said as well. With -q only what is wrong is said.
+    `check`: nothing was written. `quiet_stdout`: a notebook went to stdout, so the report goes to stderr. `explain`:
+    the notes about imports are said as well. With -q only what is wrong is said.
     """
     if style not in FORMATS:
         raise bad_input(f"there is no format {style[:40]!r}", f"there are: {', '.join(FORMATS)}")
