@@ -41,6 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--diff", action="store_true", help="change nothing; show what would change")
     parser.add_argument("--canonical", action="store_true", help="write as Jupyter does: indent 1, sorted keys")
     parser.add_argument("--format", choices=FORMATS, help="of the report (default: text, json with --json)")
+    parallel_help = "processes for many notebooks (default: as many as there are CPUs)"
+    parser.add_argument("--parallel", type=kagg.count_argument, metavar="N", help=parallel_help)
     requirements_help = "write what the notebooks need from PyPI to FILE (- = standard output)"
     parser.add_argument("--requirements", metavar="FILE", help=requirements_help)
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings file, for its table preprocess")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kagg import Context, Exit, Finding, KaggError, bad_input, room, shared, write_atomic
 from plugins.lib.prep.document import Document, load
+from plugins.lib.prep.parallel import processes, spread
 from plugins.lib.prep.report import FileResult, write
 from plugins.lib.prep.steps import DEFAULT_STEPS, Outcome, run_steps
 from plugins.lib.prep.targets import STDIN, Target, targets
@@ -39,7 +40,9 @@ class Job:
         style = str(self.options.get("format") or ("json" if self.ctx.as_json else "text"))
         to_stdout = self.writes and any(target.out is None for target in found)
         explain = bool(self.options.get("explain"))
-        write(self.ctx, self._results(found), style, check=not self.writes, quiet_stdout=to_stdout, explain=explain)
+        number = 1 if to_stdout else processes(len(found), self.options.get("parallel"))
+        results = self._results(found) if number == 1 else self._spread(found, number)
+        write(self.ctx, results, style, check=not self.writes, quiet_stdout=to_stdout, explain=explain)
         if self.requirements:
             self._write_requirements()
         if self.options.get("update_baseline"):
@@ -47,6 +50,19 @@ class Job:
             shared("secrets.baseline").write_baseline(path, self.secrets)
             self.ctx.say(f"wrote {path}")
         return next((code for code in (Exit.USAGE, Exit.FAILED, Exit.FINDINGS) if code in self.codes), Exit.DONE)
+
+    def _spread(self, found: Sequence[Target], number: int) -> Iterator[FileResult]:
+        """Yield what became of each notebook, done in several processes."""
+        for results, codes, needs, secrets in spread(found, number, self._part):
+            self.codes |= codes
+            self.needs += needs
+            self.secrets |= secrets
+            yield from results
+
+    def _part(self, found: Sequence[Target]) -> tuple[list[FileResult], set[Exit], list[Any], dict[str, list[Any]]]:
+        """Do some of the notebooks, and return everything that there is to know of them."""
+        part = Job(self.ctx, self.options, self.steps)
+        return list(part._results(found)), part.codes, part.needs, part.secrets
 
     def _results(self, found: Sequence[Target]) -> Iterator[FileResult]:
         """Yield what became of each notebook."""
