@@ -110,7 +110,7 @@ class Endpoint(NamedTuple):
 # ---------------------------------------------------------------------------------------------------------------------
 
 _SECRETS: set[str] = set()  # the exact values in use, so that no stream repeats them whatever their shape
-_TOKENS = r"\b(?:KGAT_|hf_|ghp_|github_pat_|glpat-|sk-|xox[abprs]-|AKIA|AIza)[A-Za-z0-9_-]{10,}"
+_TOKENS = r"\b(?:KGAT_|hf_|ghp_|github_pat_|glpat-|sk-|xox[abprs]-|AKIA|AIza|r8_)[A-Za-z0-9_-]{10,}"
 _LEAK_SHAPES = (  # a text: compiled when first used, because most commands say nothing
     r"(?i)(?P<keep>\b(?:Bearer|Basic)\s+|[?&](?:X-Goog-Signature|X-Amz-Signature|Signature|sig|token|access_token|key)=|"
     r"\"(?:key|token|access_token|refresh_token|password|secret)\"\s*:\s*\"|\b(?:api_?key|password|secret|token)=)"
@@ -1025,12 +1025,13 @@ def refuse_secrets(ctx: Context, what: str, parts: Iterable[tuple[str, str]], al
         sent = ((name, text.encode("utf-8", "surrogatepass")) for name, text in parts)
         shared("secrets.gate").refuse(ctx, what, sent, allowed)
         return
-    ctx.say("note: without plugins/ beside kagg.py only a few kinds of tokens are looked for", 1)
+    ctx.say("note: without plugins/ beside kagg.py only a few kinds of tokens are looked for")
     for name, text in parts:  # kagg.py is alone: no rules, no ids
-        if found := re.search(_TOKENS, text):
-            line = text.count("\n", 0, found.start()) + 1
-            raise KaggError(f"{what} was not sent: {name} line {line} holds a token ({found[0][:4]}...)",
-                            code=Exit.FINDINGS, hint="take it out; with plugins/ beside kagg.py it can be allowed")
+        for found in re.finditer(_TOKENS, text):
+            if len(found[0]) >= 20 and re.search(r"\d", found[0]):  # hf_hub_download is none
+                line = "" if name.endswith(".ipynb") else f" line {text.count(chr(10), 0, found.start()) + 1}"
+                raise KaggError(f"{what} was not sent: {name}{line} holds a token ({found[0][:4]}...)",
+                                code=Exit.FINDINGS, hint="take it out; with plugins/ beside kagg.py it can be allowed")
 
 
 def refused_inputs(reply: Mapping[str, Any], body: Mapping[str, Any]) -> list[str]:
@@ -1302,7 +1303,8 @@ def parse_notebook(text: str | bytes, name: str) -> dict[str, Any]:
     except ValueError as error:
         raise bad_input(f"{name} is not a notebook: not JSON ({str(error)[:60]})") from error
     cells, version = (found.get("cells"), found.get("nbformat", 4)) if isinstance(found, dict) else (None, None)
-    if version != 4 or not isinstance(cells, list) or not all(isinstance(cell, dict) for cell in cells):
+    odd = not isinstance(cells, list) or not all(isinstance(cell, dict) for cell in cells)
+    if version != 4 or odd or not isinstance(found.get("metadata") or {}, dict):
         old = isinstance(found, dict) and "worksheets" in found
         raise bad_input(f"{name} is not a notebook of format 4",
                         "convert it: jupyter nbconvert --to notebook" if old else "")
@@ -1410,6 +1412,7 @@ def push_body(ctx: Context, path: Path, args: argparse.Namespace) -> dict[str, A
         raise bad_input(f"{code} is not UTF-8 text: {error}") from error
     if len(text.encode("utf-8", "surrogatepass")) > MAX_SOURCE_BYTES:
         raise bad_input(f"{code} is over the {MAX_SOURCE_BYTES} bytes that Kaggle takes", "move data into a dataset")
+    refuse_secrets(ctx, code.name, ((code.name, text),), chosen.get("allow_finding") or ())  # by its own name and cells
     owner, slug, title = _title(ctx, meta, code, chosen.get("title"))
     for name in (*SOURCES, "keywords"):
         if not isinstance(meta.get(name) or [], list):

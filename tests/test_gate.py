@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import base64
+import bz2
+import contextlib
 import gzip
 import io
 import json
+import lzma
 import random
+import re
 import string
 import tarfile
 import zipfile
@@ -146,12 +150,28 @@ def test_a_token_in_the_metadata_of_a_kernel_stops_it_too(user, server, tmp_path
     assert sent(server) == []
 
 
+def test_a_refusal_names_the_cell_of_the_file_also_when_parameters_are_put_in(user, server, tmp_path):
+    path = tmp_path / "note-book.ipynb"
+    path.write_text(json.dumps(planted("code", TOKENS["GitHub"](9))))
+    done = kagg(user, "run", path, "--kaggle", "-p", "alpha=3", "--dest", tmp_path / "d")
+    assert done.code == Exit.FINDINGS
+    assert "note-book.ipynb was not sent: cell 1 line 2" in done.err
+    script = tmp_path / "train.py"
+    script.write_text(f"x = 1\nkey = '{TOKENS['GitHub'](9)}'\n")
+    done = kagg(user, "run", script, "--kaggle", "-p", "alpha=3", "--dest", tmp_path / "d")
+    assert "train.py line 2" in done.err
+    assert not (tmp_path / "d").exists()
+    assert sent(server) == []
+
+
 def test_parameters_are_part_of_what_leaves(user, server, tmp_path):
     path = tmp_path / "train-job.py"
     path.write_text("print(1)\n")
     done = kagg(user, "run", path, "--kaggle", "-p", f"key={TOKENS['Hugging Face'](1)}", "--dest", tmp_path / "d")
     assert done.code == Exit.FINDINGS, done
+    assert "the parameters" in done.err
     assert sent(server) == []
+    assert not (tmp_path / "d").exists()
 
 
 def test_what_a_push_leaves_out_does_not_stop_it(tmp_path):
@@ -249,7 +269,90 @@ def tarred(name, content):
     return archive.getvalue()
 
 
+def pickled(token):
+    import pickle
+
+    return pickle.dumps({"weights": bytes(5000), "note": [token]})
+
+
+def database(token):
+    import sqlite3
+
+    with contextlib.closing(sqlite3.connect(":memory:")) as made:
+        made.execute("create table t (k text)")
+        made.execute("insert into t values (?)", (token,))
+        made.commit()
+        return made.serialize()
+
+
+def pierced(content):
+    """Return a zip whose first entry is damaged."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as made:
+        made.writestr("bad.bin", b"x" * 500)
+        made.writestr("settings.txt", content)
+    return archive.getvalue().replace(b"x" * 500, b"y" * 500)
+
+
+BINARIES = {
+    "model.pkl": pickled,
+    "cache.sqlite": database,
+    "app.log": lambda token: b"started\n" + bytes(6000) + f"\ntoken {token}\n".encode(),
+    "wide.bin": lambda token: bytes(range(200)) * 30 + f"key={token}".encode("utf-16-le"),
+    "late.png": lambda token: base64.b64decode(png("nothing")) + f"\n{token}\n".encode(),
+    "tool.pyz": lambda token: b"#!/usr/bin/env python3\n" + zipped("__main__.py", f"KEY = '{token}'".encode()),
+    "damaged.zip": lambda token: pierced(f"key = {token}".encode()),
+}
+
+
+@pytest.mark.parametrize("name", BINARIES)
+def test_a_token_in_a_binary_file_of_a_package_stops_the_deploy(ctx, tmp_path, name):
+    folder = tmp_path / "service"
+    folder.mkdir()
+    (folder / "main.py").write_text(PREDICT)
+    (folder / name).write_bytes(BINARIES[name](TOKENS["Hugging Face"](21)))
+    done = kagg(ctx, "deploy", folder, "--local", "--name", "service")
+    assert done.code == Exit.FINDINGS, done
+    assert name in done.err
+    (folder / name).write_bytes(BINARIES[name]("nothing that anybody keeps to himself"))
+    assert kagg(ctx, "deploy", folder, "--local", "--name", "service").code == 0
+    assert kagg(ctx, "endpoints", "remove", "service").code == 0
+
+
+def test_a_token_in_the_name_of_a_file_stops_the_deploy_and_is_not_repeated(ctx, tmp_path):
+    token = TOKENS["GitHub"](22)
+    folder = tmp_path / "service"
+    folder.mkdir()
+    (folder / "main.py").write_text(PREDICT)
+    (folder / f"{token}.txt").write_text("x")
+    done = kagg(ctx, "deploy", folder, "--local", "--name", "service")
+    assert done.code == Exit.FINDINGS, done
+    assert token not in done.out + done.err
+
+
+def test_what_cannot_be_opened_is_said_and_a_link_in_an_archive_is_no_bug(ctx, tmp_path):
+    folder = tmp_path / "service"
+    folder.mkdir()
+    (folder / "main.py").write_text(PREDICT)
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as made:
+        link = tarfile.TarInfo("lib.so")
+        link.type, link.linkname = tarfile.SYMTYPE, "lib.so.1"
+        made.addfile(link)
+    (folder / "vendor.tar").write_bytes(archive.getvalue())
+    (folder / "data.7z").write_bytes(b"7z\xbc\xaf\x27\x1c" + bytes(100))
+    done = kagg(ctx, "deploy", folder, "--local", "--name", "service")
+    assert done.code == 0, done
+    assert "data.7z: 7z is not opened" in done.err
+    assert "vendor.tar" not in done.err
+    assert kagg(ctx, "endpoints", "remove", "service").code == 0
+
+
 ARCHIVES = {
+    "notes.txt.bz2": lambda _, content: bz2.compress(content),
+    "notes.txt.xz": lambda _, content: lzma.compress(content),
+    "twice.gz": lambda _, content: gzip.compress(b"first") + gzip.compress(content),
+    "named.zip": lambda _, content: zipped(f"{content.split()[-1].decode()}/empty", b""),
     "wheel.zip": zipped,
     "twice.zip": lambda name, content: zipped("inner.zip", zipped(name, content)),
     "data.tar.gz": tarred,
@@ -266,7 +369,7 @@ def test_an_archive_inside_a_package_does_not_hide_a_token(ctx, tmp_path, name):
     (folder / name).write_bytes(ARCHIVES[name]("inner/settings.txt", f"key = {token}".encode()))
     done = kagg(ctx, "deploy", folder, "--local", "--name", "service")
     assert done.code == Exit.FINDINGS, done
-    assert name.removesuffix(".gz") in done.err
+    assert re.sub(r"\.(gz|bz2|xz)$", "", name) in done.err
 
 
 # ---------------------------------------------------------------- kagg.py alone
@@ -285,3 +388,5 @@ def test_kagg_alone_refuses_the_tokens_that_it_knows(web, tmp_path, monkeypatch)
     assert "line 2" in caught.value.message
     assert token not in unquote(str(caught.value))
     assert web.requests == []
+    plain = "from huggingface_hub import hf_hub_download  # see sk-learn-contrib"
+    spine.refuse_secrets(ctx, "x", (("a.py", plain),))

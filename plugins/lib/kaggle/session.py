@@ -24,6 +24,7 @@ from kagg import (
     kaggle_user,
     parse_ref,
     read_notebook,
+    refuse_secrets,
     write_atomic,
 )
 from plugins.lib.kaggle import attempt
@@ -197,6 +198,9 @@ def run_on_kaggle(
     if (dest / "result.json").exists() or (dest / "output").exists():
         raise bad_input(f"{dest} holds an earlier run", "name another folder or remove it")
     chosen = options or argparse.Namespace()
+    allowed = getattr(chosen, "allow_finding", None) or ()
+    given = json.dumps({**(params or {}), "arguments": list(args)}, ensure_ascii=False, default=str)
+    refuse_secrets(ctx, path.name, (("the parameters", given),), allowed)  # before they are written down
     body = attempt.make_body(ctx, path, chosen, params=params or {}, args=args, timeout_s=timeout_s)
     entry = attempt.source(path)[1]
     dest.mkdir(parents=True, exist_ok=True)

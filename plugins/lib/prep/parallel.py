@@ -90,6 +90,8 @@ def _result(child: _Child) -> Any:
             answer = stream.read()
     finally:
         os.waitpid(child.pid, 0)
+    kind: str
+    value: Any
     kind, value = pickle.loads(answer) if answer else ("bug", "a process ended without a result")  # noqa: S301 - our own
     if kind == "error":
         raise KaggError(value[0], code=value[1], hint=value[2])

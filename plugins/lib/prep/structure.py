@@ -31,7 +31,7 @@ def structure_fault(notebook: dict[str, Any]) -> str:
 def _cell_fault(cell: Any) -> str:
     if not isinstance(cell, dict):
         return "is no object"
-    if cell.get("cell_type") not in CELL_TYPES:
+    if not isinstance(cell.get("cell_type"), str) or cell["cell_type"] not in CELL_TYPES:
         return f"has the cell_type {json.dumps(cell.get('cell_type'))[:30]}"
     source = cell.get("source")
     if not isinstance(source, str) and not (isinstance(source, list) and all(isinstance(line, str) for line in source)):

@@ -2,90 +2,91 @@
 
 from __future__ import annotations
 
-import io
-import itertools
 import re
-import tarfile
-import zipfile
-import zlib
 from typing import TYPE_CHECKING
 
 from kagg import Context, Exit, Finding, KaggError
-from plugins.lib.secrets.scan import scan_bytes
+from plugins.lib.secrets.match import find
+from plugins.lib.secrets.record import findings
+from plugins.lib.secrets.scan import MAX_RECORDS, bytes_records, text_records
+from plugins.lib.secrets.unpack import Opener, is_binary, text_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from plugins.lib.secrets.record import Record
+
 PLUGIN = {"api": 1, "summary": "the gate for secrets", "requires": {"re2": "google-re2>=1.1"}}
 
-SHOWN = 5  # findings that are said one by one
-MAX_DEPTH, MAX_FILES, MAX_UNPACKED_BYTES = 3, 10_000, 64 * 1024**2  # of archives inside what leaves
-CELL_MARK = re.compile(r"^# cell (\d+)$", re.MULTILINE)  # what packaging writes before each cell of a module
+SHOWN = 5  # findings, and files not looked at, that are said one by one
+CELL_MARK = re.compile(r"\n\n# cell (\d+)\n")  # what packaging writes before each cell of a module
+END_OF_PNG = b"IEND\xaeB`\x82"
 
 
 def refuse(ctx: Context, what: str, parts: Iterable[tuple[str, bytes]], allowed: Iterable[str] = ()) -> None:
     """Scan (name, bytes) pairs, exactly as they will leave, and raise when one holds a secret that is not allowed.
 
+    Archives are opened; of binary files the text in them is looked at. What could not be looked at is said.
+
     Raises:
         KaggError: FINDINGS; the message names the first place, `details["findings"]` holds all as dictionaries.
     """
-    permitted = set(allowed)
-    opened = ((inner, content) for part in parts for inner, content in unpacked(*part))
-    found = [
-        (name, _placed(finding, name, content)) for name, content in opened for finding in scan_bytes(content, name)
-    ]
-    secrets = [(name, finding) for name, finding in found if finding.severity == "error"]
-    refused = [(name, finding) for name, finding in secrets if finding.id not in permitted]
-    for _, finding in secrets:
+    permitted, opener = set(allowed), Opener()
+    refused: list[tuple[str, Finding]] = []
+    for name, finding in _found(opener, parts):
         if finding.id in permitted:
             ctx.say(f"{what}: allowed {finding.id}: {finding.message}")
+        else:
+            refused.append((name, finding))
+    for line in opener.unread[:SHOWN]:
+        ctx.say(f"{what}: not looked at for secrets: {line}", -1)
+    if len(opener.unread) > SHOWN:
+        ctx.say(f"{what}: {len(opener.unread) - SHOWN} more were not looked at", -1)
     if not refused:
         return
     for name, finding in refused[1:SHOWN]:
         ctx.say(f"{what}: {place(name, finding)}: {finding.message} [{finding.id}]", -1)
     name, first = refused[0]
     more = f", and {len(refused) - 1} more" if len(refused) > 1 else ""
+    allow = f", or allow it with --allow-finding {first.id}" if first.id else ""
     raise KaggError(
         f"{what} was not sent: {place(name, first)}: {first.message}{more}",
         code=Exit.FINDINGS,
-        hint=f"take it out (preprocess --fix-secrets), or allow it with --allow-finding {first.id}",
+        hint=f"take it out (preprocess --fix-secrets){allow}",
         details={"findings": [{"file": name, **finding._asdict()} for name, finding in refused]},
     )
 
 
-def unpacked(name: str, content: bytes, depth: int = 0) -> Iterator[tuple[str, bytes]]:
-    """Yield a file, and what is in it when it is a zip (also a wheel, .npz, .docx, ...), gzip or tar, within limits."""
-    yield name, content
-    if depth >= MAX_DEPTH:
-        return
-    try:
-        if content.startswith(b"PK\3\4"):
-            with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                left = MAX_UNPACKED_BYTES
-                for entry in archive.infolist()[:MAX_FILES]:
-                    left -= entry.file_size
-                    if left >= 0 and not entry.flag_bits & 1:
-                        with archive.open(entry) as stream:
-                            yield from unpacked(f"{name}/{entry.filename}", stream.read(entry.file_size), depth + 1)
-        elif content.startswith(b"\x1f\x8b"):
-            body = zlib.decompressobj(47).decompress(content, MAX_UNPACKED_BYTES)
-            yield from unpacked(name.removesuffix(".gz"), body, depth + 1)
-        elif content[257:262] == b"ustar":
-            with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as members:
-                for member in itertools.islice(members, MAX_FILES):
-                    if file := members.extractfile(member):
-                        yield from unpacked(f"{name}/{member.name}", file.read(), depth + 1)
-    except (
-        zipfile.BadZipFile,
-        tarfile.TarError,
-        zlib.error,
-        EOFError,
-        NotImplementedError,
-        RuntimeError,
-        ValueError,
-        OSError,
-    ):
-        return  # damaged, or packed in a way that nothing here reads: its own bytes were looked at
+def _found(opener: Opener, parts: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, Finding]]:
+    """Yield (file, finding) for every secret in files, in what they hold, and in their names."""
+    names = []
+    for part, whole in parts:
+        names.append(part)
+        opener.left = max(opener.left, 0)
+        for name, content in opener.files(part, whole):
+            records = _records(name, content)
+            if len(records) >= MAX_RECORDS:
+                yield name, Finding("too-many", "error", f"not fewer than {MAX_RECORDS} secrets: more are not listed")
+            for _, finding in findings(records):
+                yield name, _placed(finding, name, content)
+    for _, finding in findings(text_records("\n".join(names), "file names")):
+        yield "a file's name", finding._replace(line=None, column=None)
+
+
+def _records(name: str, content: bytes) -> list[Record]:
+    """Return the secrets of one file; of a binary one those that are known by their format alone."""
+    inside = b""
+    if content.startswith(b"\x89PNG"):
+        inside = content.partition(END_OF_PNG)[2]  # its text chunks are read as such, and its pixels by nobody
+    elif is_binary(content):
+        inside = content
+    records = bytes_records(content, name) if inside is not content else []
+    if inside:
+        text = text_in(inside).decode("ascii", "replace")
+        records += [
+            record._replace(line=None, column=None) for record in text_records(text, name) if find(record.value)
+        ]
+    return records
 
 
 def place(name: str, finding: Finding) -> str:
@@ -102,7 +103,7 @@ def _placed(finding: Finding, name: str, content: bytes) -> Finding:
         return finding
     text = content.decode("utf-8", "replace")
     for mark in reversed(list(CELL_MARK.finditer(text))):
-        line = finding.line - text.count("\n", 0, mark.start()) - 1
+        line = finding.line - text.count("\n", 0, mark.end())
         if line >= 1:
             return finding._replace(cell=int(mark[1]), line=line)
     return finding
