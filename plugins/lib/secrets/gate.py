@@ -83,9 +83,8 @@ def _records(name: str, content: bytes) -> list[Record]:
     records = bytes_records(content, name) if inside is not content else []
     if inside:
         text = text_in(inside).decode("ascii", "replace")
-        records += [
-            record._replace(line=None, column=None) for record in text_records(text, name) if find(record.value)
-        ]
+        known = {record.value: record for record in text_records(text, name) if find(record.value)}
+        records += [record._replace(line=None, column=None) for record in known.values()]
     return records
 
 

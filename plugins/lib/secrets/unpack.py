@@ -23,6 +23,7 @@ MAX_DEPTH, MAX_FILES = 6, 100_000
 MAX_BYTES = 512 * 1024**2  # of everything that comes out of archives, for one file that leaves
 # ASCII, and UTF-16 of either order: at least eight characters on end, as `strings` of binutils finds them.
 TEXT_RUN = re.compile(rb"[\t\x20-\x7e]{8,}|(?:[\t\x20-\x7e]\0){8,}|(?:\0[\t\x20-\x7e]){8,}")
+GLUED_CHARS = 400
 COMPRESSED: tuple[tuple[bytes, Callable[[IO[bytes]], IO[bytes]]], ...] = (
     (b"\x1f\x8b", lambda stream: cast("IO[bytes]", gzip.GzipFile(fileobj=stream))),
     (b"BZh", lambda stream: cast("IO[bytes]", bz2.BZ2File(stream))),
@@ -45,8 +46,15 @@ def is_binary(content: bytes) -> bool:
 
 
 def text_in(content: bytes) -> bytes:
-    """Return the runs of text in a binary file, a line each."""
-    return b"\n".join(run.replace(b"\0", b"") for run in TEXT_RUN.findall(content))
+    """Return the runs of text in a binary file, a line each; short ones also without their first two characters.
+
+    A length or a type that stands before a text may happen to be a letter, as in the records of SQLite.
+    """
+    lines: list[bytes] = []
+    for run in TEXT_RUN.findall(content):
+        text = run.replace(b"\0", b"")
+        lines += [text, text[1:], text[2:]] if len(text) <= GLUED_CHARS else [text]
+    return b"\n".join(lines)
 
 
 class Opener:
