@@ -292,6 +292,28 @@ def test_hostile_cells_take_time_in_proportion_to_their_size(source):
     assert time.monotonic() - start < 3
 
 
+def _parsing_s(source):
+    """The least of three times that a cell takes to be read, in seconds of this process."""
+    times = []
+    for _ in range(3):
+        start = time.process_time()
+        read(source)
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+@pytest.mark.parametrize("line", ["from a{} import b", "import a{}", "%time import a{}", "x = 1; import b, a{}"])
+def test_an_import_with_thousands_of_dots_is_not_parsed_in_the_square_of_its_length(line):
+    short, long = (line.format(".a" * count) for count in (10_000, 80_000))
+    assert _parsing_s(long) < 30 * max(_parsing_s(short), 0.001)  # 64 times if it were the square
+
+
+def test_only_imports_are_refused_for_their_dots():
+    assert "dots" in one("from a" + ".a" * 300 + " import b").error
+    assert one("x = [" + "0.5, " * 5000 + "]").tree is not None
+    assert one("from a.b import c\n" * 500).tree is not None
+
+
 @pytest.mark.parametrize(
     ("metadata", "python"),
     [

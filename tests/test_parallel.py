@@ -94,6 +94,8 @@ def test_preprocess_says_and_does_the_same_with_one_process_and_with_three(ctx, 
         done = kagg(ctx, "preprocess", folder, "--all", "--parallel", number)
         assert done.code == Exit.USAGE
         lines = [line.replace(str(folder), "") for line in done.out.splitlines()]
-        seen.append((sorted(lines), done.err, [(folder / name).read_text() for name in documents]))
+        seen.append(
+            (sorted(lines), done.err.replace(str(folder), ""), [(folder / name).read_text() for name in documents])
+        )
     assert seen[0] == seen[1]
     assert '"execution_count": null' in seen[0][2][3]

@@ -59,9 +59,8 @@ def test_text_has_a_line_per_file_and_per_finding_and_totals_on_stderr(ctx):
         "a.ipynb: changed, 1 secret",
         "  cell 1 line 2: some-token: token abc…xyz [f00d]; use an environment variable",
         "  cell 0 output: home-path: a home folder",
-        "b.ipynb: failed: not JSON",
     ]
-    assert err == "2 notebooks, 1 changed, 1 secret, 1 warning, 1 could not be read\n"
+    assert err == "b.ipynb: failed: not JSON\n2 notebooks, 1 changed, 1 secret, 1 warning, 1 failed\n"
 
 
 def test_notes_are_text_only_with_v(ctx):

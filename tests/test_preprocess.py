@@ -165,7 +165,8 @@ def test_bad_files_are_one_clear_line_each_stay_as_they_are_and_the_rest_is_done
     assert done.code == Exit.USAGE
     for name, content in contents.items():
         assert (tmp_path / name).read_bytes() == content
-        assert sum(str(tmp_path / name) in line for line in done.out.splitlines()) == 1, name
+        assert sum(str(tmp_path / name) in line for line in done.err.splitlines()) == 1, name
+        assert str(tmp_path / name) not in done.out
     assert read(good)["cells"] == [cell("print(1)")]
     assert "Traceback" not in done.out + done.err
 
@@ -179,7 +180,7 @@ def test_links_that_lead_nowhere_and_targets_that_cannot_be_written_do_not_stop_
     assert kagg(ctx, "preprocess", loop).code == Exit.USAGE
     done = kagg(ctx, "preprocess", tmp_path / "in", "-o", tmp_path / "out")
     assert done.code == Exit.USAGE
-    assert str(tmp_path / "out" / "bad.ipynb") in done.out
+    assert str(tmp_path / "out" / "bad.ipynb") in done.err
     assert read(tmp_path / "out" / "good.ipynb")["cells"] == [cell("print(1)")]
     assert read(bad) == read(good) == notebook(RAN)
     assert not list(tmp_path.rglob("*.tmp"))
@@ -207,7 +208,77 @@ def test_quiet_says_only_what_is_wrong(ctx, tmp_path):
     assert kagg(ctx, "-q", "preprocess", path) == (0, "", "")
     assert kagg(ctx, "-q", "preprocess", path) == (0, "", "")
     (tmp_path / "b.ipynb").write_text("{")
-    assert kagg(ctx, "-q", "preprocess", tmp_path).out.count("\n") == 1
+    assert kagg(ctx, "-q", "preprocess", tmp_path).err.count("\n") == 1
+
+
+def test_two_notebooks_never_become_one_file(ctx, tmp_path):
+    for name in ("a", "b"):
+        write(tmp_path / name / "n.ipynb", RAN)
+    done = kagg(ctx, "preprocess", tmp_path / "a", tmp_path / "b", "-o", tmp_path / "c")
+    assert done.code == Exit.USAGE
+    assert "would both become" in done.err
+    assert not (tmp_path / "c").exists()
+
+
+def test_the_folder_of_the_results_is_no_input_and_a_slash_makes_a_folder(ctx, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "a.ipynb", RAN)
+    for _ in range(2):
+        assert kagg(ctx, "preprocess", ".", "-o", "tree").code == 0
+    assert [path.name for path in (tmp_path / "tree").rglob("*")] == ["a.ipynb"]
+    assert kagg(ctx, "preprocess", "./a.ipynb", "a.ipynb", "-o", "other/").code == 0
+    assert read(tmp_path / "other" / "a.ipynb")["cells"] == [cell("print(1)")]
+    assert kagg(ctx, "preprocess", "a.ipynb", "-o", os.devnull).code == 0
+    assert kagg(ctx, "preprocess", "./a.ipynb").out == "./a.ipynb: changed, 0 secrets\n"
+
+
+def test_what_only_reads_leaves_an_older_format_as_it_is(ctx, tmp_path):
+    old = {"nbformat": 3, "nbformat_minor": 0, "metadata": {"name": ""}, "worksheets": [{"cells": []}]}
+    path = tmp_path / "old.ipynb"
+    path.write_text(json.dumps(old))
+    assert kagg(ctx, "preprocess", path, "--scan").code == 0
+    assert kagg(ctx, "preprocess", path, "--requirements", "-").code == 0
+    assert json.loads(path.read_text()) == old
+
+
+ODD = {
+    "cell_type a list": notebook({"cell_type": [], "metadata": {}, "source": ""}),
+    "minor null": {"nbformat": 3, "nbformat_minor": None, "metadata": {}, "worksheets": [{"cells": []}]},
+    "output without type": notebook(cell(outputs=[{}])),
+    "attachments a number": notebook(cell("x", "markdown", attachments=3)),
+    "data a string": notebook(cell(outputs=[{"output_type": "display_data", "data": "x", "metadata": {}}])),
+    "deep": notebook(cell(outputs=[{"output_type": "x", "data": json.loads("[" * 400 + "]" * 400)}])),
+}
+
+
+@pytest.mark.parametrize("words", [["--keep-outputs", "--canonical"], ["--max-output-size", "1MB"], ["--all"]])
+def test_an_odd_notebook_is_no_bug_and_does_not_stop_the_rest(ctx, tmp_path, words):
+    for name, document in ODD.items():
+        (tmp_path / f"{name}.ipynb").write_text(json.dumps(document))
+    good = write(tmp_path / "good.ipynb", RAN)
+    done = kagg(ctx, "preprocess", tmp_path, *words)
+    assert done.code in (Exit.DONE, Exit.USAGE)
+    assert "bug:" not in done.err
+    assert read(good)["cells"][0]["execution_count"] is None
+
+
+def test_a_step_that_fails_on_one_notebook_is_a_bug_of_this_one(ctx, tmp_path, monkeypatch):
+    from plugins.prep import clean
+
+    real = clean.apply
+
+    def broken(document, options):
+        if "boom" in str(document):
+            raise ZeroDivisionError("boom")
+        return real(document, options)
+
+    monkeypatch.setattr(clean, "apply", broken)
+    write(tmp_path / "bad.ipynb", cell("boom"))
+    good = write(tmp_path / "good.ipynb", RAN)
+    done = kagg(ctx, "preprocess", tmp_path)
+    assert done.code == Exit.BUG
+    assert f"{tmp_path / 'bad.ipynb'}: failed: bug: ZeroDivisionError" in done.err
+    assert read(good)["cells"] == [cell("print(1)")]
 
 
 # ---------------------------------------------------------------- check, diff, steps, settings
@@ -256,6 +327,12 @@ def test_a_notebook_with_a_traceback_is_refused_when_asked(ctx, tmp_path):
     done = kagg(ctx, "preprocess", path, "--refuse-error-outputs")
     assert (done.code, path.read_bytes()) == (Exit.FINDINGS, before)
     assert "ValueError" in done.out
+    assert "0 secrets" in done.out
+    leak = write(tmp_path / "b.ipynb", cell(outputs=[error]), metadata={"mine": {"key": token()}})
+    done = kagg(ctx, "-v", "preprocess", leak, "--refuse-error-outputs", "--fix-secrets")
+    assert "1 secret" in done.out
+    assert "no longer" not in done.out
+    assert "removed" not in done.out
 
 
 def test_settings_are_taken_where_the_command_line_leaves_them_open(ctx, tmp_path):
@@ -265,10 +342,34 @@ def test_settings_are_taken_where_the_command_line_leaves_them_open(ctx, tmp_pat
     assert kagg(ctx, "preprocess", path, "--config", settings).code == 0
     assert read(path)["cells"][0]["metadata"] == {"scrolled": True}
     assert read(path)["cells"][0]["outputs"] == [stream("1\n")]
-    settings.write_text("preprocess:\n  keep_everything: true\n")
+    write(path, RAN, cell("plot()", metadata={"tags": ["figure"]}, outputs=[stream("kept" * 99)]))
+    settings.write_text("preprocess:\n  keep_tag: figure\n  no_risk: home-path\n  steps: strip-outputs\n")
+    assert kagg(ctx, "preprocess", path, "--config", settings).code == 0
+    assert [len(one["outputs"]) for one in read(path)["cells"]] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["keep_everything: true", "out: 5.5", "steps: polish", 'keep_outputs: "false"', "keep_tag: {a: 1}", "no_risk: all",
+     "max_output_size: huge", "config: x", "- clean"],
+)  # fmt: skip
+def test_settings_that_make_no_sense_are_refused(ctx, tmp_path, line):
+    path = write(tmp_path / "a.ipynb", RAN)
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(f"preprocess:\n  {line}\n")
     done = kagg(ctx, "preprocess", path, "--config", settings)
-    assert done.code == Exit.CONFIG
-    assert "keep_everything" in done.err
+    assert done.code in (Exit.CONFIG, Exit.USAGE)
+    assert done.err.count("\n") == 1
+    assert read(path)["cells"] == [RAN]
+
+
+def test_the_command_line_wins_over_the_settings(ctx, tmp_path):
+    path = write(tmp_path / "a.ipynb", RAN)
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("preprocess:\n  check: true\n  keep_outputs: true\n")
+    assert kagg(ctx, "preprocess", path, "--config", settings).code == Exit.FINDINGS
+    assert kagg(ctx, "preprocess", path, "--config", settings, "-o", tmp_path / "b.ipynb").code == 0
+    assert read(tmp_path / "b.ipynb")["cells"] == [cell("print(1)", outputs=[stream("1\n")])]
 
 
 def test_canonical_bytes_are_those_of_nbformat(ctx, tmp_path):
@@ -309,6 +410,25 @@ def test_a_secret_that_stripping_takes_out_is_a_warning_because_it_was_seen(ctx,
     assert "no longer in the file" in done.out
     assert token() not in path.read_text()
     assert kagg(ctx, "preprocess", path).out.count("\n") == 1
+
+
+def test_a_diff_shows_no_secret_and_no_count_is_said_without_a_scan(ctx, tmp_path):
+    word = "Tr0ub4dor-xY9" + "zzQ"
+    path = write(tmp_path / "a.ipynb", cell(f"db.connect(password='{word}')", metadata={"scrolled": True}))
+    for more in ((), ("--json",), ("--clean",)):
+        done = kagg(ctx, "preprocess", path, "--diff", *more)
+        assert done.code == Exit.FINDINGS
+        assert word not in done.out + done.err
+    assert kagg(ctx, "preprocess", path, "--clean").out == f"{path}: changed\n"
+
+
+def test_a_value_that_is_left_where_no_rule_sees_it_is_still_an_error(ctx, tmp_path):
+    key = "".join(random.Random(9).choices("0123456789abcdef", k=40))  # noqa: S311 - must repeat
+    shown = cell("login()", outputs=[stream(f"wandb.login(key='{key}')")])
+    path = write(tmp_path / "a.ipynb", cell(f"z = '{key}'"), shown)
+    done = kagg(ctx, "preprocess", path)
+    assert done.code == Exit.FINDINGS
+    assert "still in the file" in done.out
 
 
 def test_secrets_are_replaced_by_lookups_on_request(ctx, tmp_path):

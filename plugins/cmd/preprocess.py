@@ -18,6 +18,11 @@ IMPLIED = {  # options that mean nothing without their step
     "hoist": "imports", "explain": "imports", "fix_secrets": "secrets", "update_baseline": "secrets", "deep": "secrets",
     "baseline": "secrets",
 }  # fmt: skip
+GROUPS = {
+    "clean": ["clean"], "strip-outputs": ["outputs"], "optimize": ["imports"], "scan": ["secrets", "risks"],
+    "outputs": ["outputs"], "imports": ["imports"], "all": list(ORDER),
+}  # fmt: skip
+PLACES = ("out", "in_place", "check", "diff")  # of which there can be one
 FORMATS = ("text", "json", "sarif", "github")
 
 
@@ -25,14 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `preprocess`, and those of its steps."""
     parser.add_argument("path", nargs="+", help="notebooks, folders of them, patterns, or - for standard input")
     steps = parser.add_argument_group("steps (default: --clean --strip-outputs --scan)")
-    for flag, names, text in (
-        ("--clean", ["clean"], "drop metadata that editors and runs leave, and execution counts"),
-        ("--strip-outputs", ["outputs"], "drop outputs, except of cells tagged keep_output"),
-        ("--optimize", ["imports"], "remove unused and repeated imports, and sort the others within their cell"),
-        ("--scan", ["secrets", "risks"], "look for secrets and for risky code"),
-        ("--all", list(ORDER), "all of these"),
+    for name, text in (
+        ("clean", "drop metadata that editors and runs leave, and execution counts"),
+        ("strip-outputs", "drop outputs, except of cells tagged keep_output"),
+        ("optimize", "remove unused and repeated imports, and sort the others within their cell"),
+        ("scan", "look for secrets and for risky code"),
+        ("all", "all of these"),
     ):
-        steps.add_argument(flag, dest="steps", action="append_const", const=names, help=text)
+        steps.add_argument(f"--{name}", dest="steps", action="append_const", const=GROUPS[name], help=text)
     steps.add_argument("--step", action="append", default=[], metavar="NAME", help="a step of a plugin, by its name")
     where = parser.add_argument_group("where the result goes").add_mutually_exclusive_group()
     where.add_argument("-o", "--out", metavar="OUT", help="a file, a folder, or - for standard output")
@@ -54,6 +59,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             continue
         if add:
             add(parser.add_argument_group(f"{name}"))
+    known = {
+        option[2:].replace("-", "_"): action
+        for action in parser._actions  # noqa: SLF001 - argparse has no other way to list them
+        for option in action.option_strings
+        if option.startswith("--") and action.dest not in ("help", "config", "steps", "kaggle_url", "json")
+    }
+    parser.set_defaults(known=known)
 
 
 def run(args: argparse.Namespace, ctx: kagg.Context) -> int:
@@ -71,12 +83,51 @@ def _options(args: argparse.Namespace, ctx: kagg.Context) -> dict[str, Any]:
     settings = kagg.shared("settings").read_settings(args.config) if args.config else ctx.config
     table = settings.get("preprocess") or {}
     if not isinstance(table, dict):
-        raise KaggError("preprocess in the settings is no table", code=Exit.CONFIG)
-    options = vars(args)
-    given = {str(key).replace("-", "_"): value for key, value in table.items()}
-    unknown = sorted(set(given) - set(options) | (set(given) & {"path", "func", "config"}))
-    if unknown:
-        raise KaggError(f"preprocess in the settings has no option {unknown[0]!r}", code=Exit.CONFIG)
-    if isinstance(given.get("steps"), list):
-        given["steps"] = [["secrets", "risks"] if name == "scan" else [str(name)] for name in given["steps"]]
-    return options | {key: value for key, value in given.items() if options[key] in (None, False, [])}
+        raise _odd("preprocess is no table")
+    options = {key: value for key, value in vars(args).items() if key != "known"}
+    place = [name for name in PLACES if options[name]]
+    for written, value in table.items():
+        name = str(written).replace("-", "_")
+        if name == "steps":
+            options["steps"] = options["steps"] or _steps(value)
+            continue
+        action = args.known.get(name)
+        if action is None:
+            raise _odd(f"preprocess has no option {written!r}")
+        checked = _checked(name, action, value)
+        if options[action.dest] in (None, False, []) and not (place and name in PLACES):
+            options[action.dest] = checked
+    return options
+
+
+def _checked(name: str, action: argparse.Action, value: Any) -> Any:
+    """Return a value of the settings as the command line would have given it."""
+    if action.nargs == 0:
+        if not isinstance(value, bool):
+            raise _odd(f"{name} is {value!r}, not true or false")
+        return value
+    many = isinstance(action.default, list) or name == "keep_tag"
+    items = value if isinstance(value, list) and many else [value]
+    if not all(isinstance(item, str | int) and not isinstance(item, bool) for item in items):
+        raise _odd(f"{name} is {value!r}, not text" + (" or a list of texts" if many else ""))
+    if action.choices is not None and not all(item in action.choices for item in items):
+        raise _odd(f"{name} is {value!r}; there are {', '.join(map(str, action.choices))}")
+    convert = action.type if callable(action.type) else str
+    made = [convert(str(item)) for item in items]
+    return made if many else made[0]
+
+
+def _steps(value: Any) -> list[list[str]]:
+    """Return the steps that the settings name, by the names of the options or of the rooms."""
+    names = value if isinstance(value, list) else [value]
+    steps: list[list[str]] = []
+    for name in names:
+        group = GROUPS.get(str(name).replace("_", "-"))
+        if group is None:
+            raise _odd(f"steps is {value!r}; there are {', '.join(GROUPS)}")
+        steps.append(group)
+    return steps
+
+
+def _odd(what: str) -> KaggError:
+    return KaggError(f"the settings: {what}", code=Exit.CONFIG, hint="see docs/preprocess.md")

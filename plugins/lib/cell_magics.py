@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _NOTHING: frozenset[str] = frozenset()
 ANY = frozenset({"*"})
+MAX_DOTS = 200  # in one import statement: Python's parser takes time with the square of their number
 
 # Line magics whose arguments are no Python; `$name` and `{expression}` in them are expanded all the same.
 _PLAIN_LINE = re.compile(
@@ -159,6 +160,8 @@ def _options(rest: str) -> frozenset[str]:
 
 def _bound(code: str) -> frozenset[str]:
     """Return the names that a statement binds; "*" when it does not parse."""
+    if "import" in code and code.count(".") > MAX_DOTS:
+        return ANY
     try:
         tree = ast.parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):

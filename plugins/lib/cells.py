@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +17,19 @@ from plugins.lib import cell_magics
 from plugins.lib.logical_lines import after_blanks, raw_end, statement_end
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 MAX_PARSED = 2_000_000  # characters of one cell: a tree takes some fifty times the memory of its text
 MAX_MAGICS = 8  # cell magics inside cell magics
-# What may be IPython: most cells have none of it and are taken as they are.
-_SUSPECT = re.compile(r"^[ \t]*(?:[%!?,;/]|>>>|In \[\d+\]:)|\?[ \t]*$|=[ \t]*[%!]", re.MULTILINE)
+# What may be IPython: most cells have none of it and are taken as they are. Each pattern starts with a fixed text.
+_SUSPECT_LINE = re.compile(r"\n[ \t]*(?:[%!?,;/]|>>>|In \[\d+\]:)")
+_SUSPECT_HELP = re.compile(r"\?[ \t]*$", re.MULTILINE)
+_SUSPECT_ASSIGN = re.compile(r"=[ \t]*[%!]")
+_IMPORTED = re.compile(r"\b(?:import|from)\b(?:[\w \t\f.,()*]|\\\n)*")
 _INDENTED = re.compile(r"(?:[ \t]*\n)*([ \t]+)\S")  # IPython takes a cell that is indented as a whole
 _PROMPT = re.compile(r"^[ \t]*(?:>>>|\.\.\.|In \[\d+\]:)(?: |$)", re.MULTILINE)
 _PROMPTED = re.compile(r"\s*(?:>>>|In \[\d+\]:)(?: |$)")
+_NO_NAMES: frozenset[str] = frozenset()
 _ESCAPES = ("%", "!", "?", ",", ";", "/")  # the last three call a function with the words as strings or as values
 _ASSIGN = re.compile(r"=[ \t]*(?=[%!])")
 _FOREIGN_KERNEL = re.compile(
@@ -32,7 +37,7 @@ _FOREIGN_KERNEL = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen ones take twice the time to make
 class Cell:
     """A code cell.
 
@@ -66,50 +71,89 @@ def is_python(notebook: dict[str, Any]) -> bool:
 
 def read_cells(notebook: dict[str, Any], *, parse: bool = True) -> list[Cell]:
     """Return the code cells in order; without `parse` every `tree` is None and every `error` empty."""
+    with quiet():
+        return read_sources(sources(notebook), parse=parse)
+
+
+def read_sources(texts: Iterable[tuple[int, str]], *, parse: bool) -> list[Cell]:
+    """Do what `read_cells` does with (index, text) of code cells; to be called within `quiet`."""
     found = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what Python says about escapes in somebody's strings
-        for index, source in _sources(notebook):
-            text = source.replace("\r\n", "\n").replace("\r", "\n") if "\r" in source else source
+    for index, source in texts:
+        text = source.replace("\r\n", "\n").replace("\r", "\n") if "\r" in source else source
+        python, magic, reads, binds = text, "", _NO_NAMES, _NO_NAMES
+        shell: list[tuple[int, str]] = []
+        if _may_be_ipython(text):
             reading = _Reading()
-            python = reading.python(text)
-            tree, error = _parsed(python) if parse else (None, "")
-            names = frozenset(reading.reads), frozenset(reading.binds)
-            found.append(Cell(index, source, python, tree, error, reading.magic, *names, reading.shell))
+            python, magic, shell = reading.python(text), reading.magic, reading.shell
+            reads, binds = frozenset(reading.reads), frozenset(reading.binds)
+        tree, error = parse_quietly(python) if parse else (None, "")
+        found.append(Cell(index, source, python, tree, error, magic, reads, binds, shell))
     return found
 
 
 def parse_python(python: str) -> tuple[ast.Module | None, str]:
     """Return the tree of a cell's Python, or None and why there is none."""
+    with quiet():
+        return parse_quietly(python)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence what Python says about escapes in somebody's strings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return _parsed(python)
+        yield
 
 
-def _table(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _sources(notebook: dict[str, Any]) -> Iterator[tuple[int, str]]:
+def sources(notebook: dict[str, Any]) -> Iterator[tuple[int, str]]:
     """Yield (index, text) of the code cells."""
     cells = notebook.get("cells")
     for index, cell in enumerate(cells if isinstance(cells, list) else ()):
         if isinstance(cell, dict) and cell.get("cell_type") == "code":
             source = cell.get("source")
             if isinstance(source, list):
-                source = "".join(part for part in source if isinstance(part, str))
+                try:
+                    source = "".join(source)
+                except TypeError:
+                    source = "".join(part for part in source if isinstance(part, str))
             yield index, source if isinstance(source, str) else ""
 
 
-def _parsed(python: str) -> tuple[ast.Module | None, str]:
+def parse_quietly(python: str) -> tuple[ast.Module | None, str]:
+    """Do what `parse_python` does; to be called within `quiet`, once for many cells."""
     if len(python) > MAX_PARSED:
         return None, f"longer than {MAX_PARSED} characters"
+    most = cell_magics.MAX_DOTS
+    if python.count(".") > most and any(run[0].count(".") > most for run in _IMPORTED.finditer(python)):
+        return None, f"an import with more than {most} dots"
     try:
         return ast.parse(python), ""
     except SyntaxError as error:
         return None, f"line {error.lineno}: {error.msg}"
     except (ValueError, RecursionError, MemoryError) as error:  # NUL, lone surrogates, nesting
         return None, str(error) or "nested too deeply"
+
+
+def _table(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _indent(text: str) -> re.Match[str] | None:
+    return _INDENTED.match(text) if text[:1] in ("\n", " ", "\t") else None
+
+
+def _is_suspect(text: str) -> bool:
+    if _SUSPECT_LINE.search("\n" + text) or ("?" in text and _SUSPECT_HELP.search(text)):
+        return True
+    return ("%" in text or "!" in text) and _SUSPECT_ASSIGN.search(text) is not None
+
+
+def _may_be_ipython(text: str) -> bool:
+    """Say whether a cell may be anything else than the Python that it looks like."""
+    if _indent(text) or _is_suspect(text):
+        return True
+    command = text.strip()
+    return "\n" not in command and cell_magics.AUTOMAGIC.match(command) is not None
 
 
 class _Reading:
@@ -124,8 +168,8 @@ class _Reading:
 
     def python(self, text: str) -> str:
         """Return the cell as Python, with as many lines."""
-        indented = _INDENTED.match(text)
-        if not indented and not _SUSPECT.search(text):
+        indented = _indent(text)
+        if not indented and not _is_suspect(text):
             return self._automagic(text)
         if indented and all(line.startswith(indented[1]) for line in text.split("\n") if line.strip()):
             text = re.sub(f"^{indented[1]}", "", text, flags=re.MULTILINE)
@@ -136,7 +180,7 @@ class _Reading:
     def _automagic(self, text: str) -> str:
         """Take a cell of one line such as `pip install x` as the magic that IPython runs."""
         command = text.strip()
-        if "\n" in command or not cell_magics.AUTOMAGIC.match(command) or _parsed(command)[0]:
+        if "\n" in command or not cell_magics.AUTOMAGIC.match(command) or parse_quietly(command)[0]:
             return text
         line = 1 + text.count("\n", 0, len(text) - len(text.lstrip()))
         self._add(cell_magics.line_magic("%" + command), line)
@@ -157,7 +201,7 @@ class _Reading:
             inner = _Reading()
             inner.depth = self.depth + 1
             python = inner._cell(body, line + len(blank) + 1)
-            if name in cell_magics.PYTHON_CELLS or _parsed(python)[0]:
+            if name in cell_magics.PYTHON_CELLS or parse_quietly(python)[0]:
                 self._merge(inner)
                 rest = python
             else:

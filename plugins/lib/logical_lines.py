@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 _ASSIGNED = re.compile(r"(?<![=!<>:+\-*/%&|^@~])=(?!=)[ \t]*(?=[!%])")
+_ORDINARY = re.compile(r"[^\n#\"'\\=()\[\]{}]+")
 _STRING_ENDS = {
     '"': re.compile(r'(?:\\.|[^\\\n"])*"?', re.DOTALL),
     "'": re.compile(r"(?:\\.|[^\\\n'])*'?", re.DOTALL),
@@ -31,6 +32,10 @@ def statement_end(text: str, start: int) -> tuple[int, str]:
     """Return where the logical line that starts here ends, and its kind: python, assign (of a magic) or help."""
     at, depth, last = start, 0, ""
     while at < len(text):
+        if run := _ORDINARY.match(text, at):
+            last = run[0].rstrip()[-1:] or last
+            at = run.end()
+            continue
         char = text[at]
         if char == "\n" and depth == 0:
             break

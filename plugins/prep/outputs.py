@@ -72,7 +72,10 @@ class _Policy:
         return outputs if len(stay) == len(outputs) else stay
 
     def _fits(self, output: Any) -> bool:
-        return size_bytes(output) <= self.max_bytes
+        try:
+            return size_bytes(output) <= self.max_bytes
+        except RecursionError:  # nothing that deep is small
+            return False
 
 
 def size_bytes(value: Any) -> int:

@@ -7,7 +7,17 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from plugins.lib.imports import known
-from plugins.lib.imports.statements import EXPLAINED, Binding, Import, Text, bindings, covering, top_imports, without
+from plugins.lib.imports.statements import (
+    EXPLAINED,
+    Binding,
+    Import,
+    Text,
+    all_imports,
+    bindings,
+    covering,
+    top_imports,
+    without,
+)
 from plugins.lib.imports.uses import Uses, uses_in
 
 if TYPE_CHECKING:
@@ -42,7 +52,7 @@ class Unused:
         self._texts: dict[int, Text] = {}
         self._statements: dict[Import, str] = {}
         self._staying: dict[Import, bool] = {}
-        self._taken: dict[str, set[str]] | None = None
+        self._imported: dict[int, list[tuple[str, str]]] = {}
         self._extensions = frozenset(
             part for cell in draft.cells if "load_ext" in cell.source for part in _EXTENSION.findall(cell.source)
         )
@@ -59,7 +69,7 @@ class Unused:
                     names += [bindings(node)[position].name] if owner is None else []
                     yield self._decided(place, node, position, owner, asked)
         unused = {name for name in names if not self._uses.reason(name)}
-        for place in sorted({place for name in unused for place in self._uses.cells_with(name)}):
+        for place in sorted({place for name in unused for place in self._draft.cells_with(name)}):
             tree = self._draft.tree(place)  # ruff only flags the last of several imports of a name
             for node in top_imports(tree) if tree else ():
                 for position, binding in enumerate(bindings(node)):
@@ -71,12 +81,9 @@ class Unused:
         tree = self._draft.tree(place)
         if tree is None:
             return
-        top = set(top_imports(tree))
-        owners = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
-        for node, owner in owners.items():
-            if isinstance(node, Import):
-                for position in range(len(node.names)):
-                    yield node, position, None if node in top else owner
+        for node, owner in all_imports(tree):
+            for position in range(len(node.names)):
+                yield node, position, None if owner is tree else owner
 
     def _asked(self, place: int, node: Import, position: int, asked: set[tuple[int, int, int]]) -> bool:
         """Say whether ruff names the alias: where it starts, or where the name after `as` does."""
@@ -167,28 +174,30 @@ class Unused:
     def _submodule(self, binding: Binding) -> str:
         """Return that this import makes `a.b` available to who imports `a`, if somebody uses that."""
         path = f"{binding.module}.{binding.attribute}" if binding.attribute else binding.module
-        if self._taken is None:
-            self._taken = {}
-            attributes = self._uses.attributes()
-            for name, module in dict.fromkeys(self._imported()):
-                for attribute in attributes.get(name, ()):
-                    self._taken.setdefault(f"{module}.{attribute}", set()).add(name)
         while "." in path:
-            names = self._taken.get(path, set()) - {binding.name}
+            path, _, following = path.rpartition(".")
+            takers = self._uses.takers(following) - {binding.name} if following else set()
+            names = takers & self._names_of(path) if takers else set()
             if names:
-                following = path.rpartition(".")[2]
                 return f"{min(names)}.{following} is used and may be there because of this import"
-            path = path.rpartition(".")[0]
         return ""
 
-    def _imported(self) -> Iterator[tuple[str, str]]:
-        """Yield (name, path) of everything that an import binds anywhere in the notebook."""
+    def _names_of(self, path: str) -> set[str]:
+        """Return the names that imports anywhere in the notebook bind to what a dotted path stands for."""
+        last = path.rpartition(".")[2]
+        found: set[str] = set()
         for place, cell in enumerate(self._draft.cells):
-            tree = self._draft.tree(place) if "import" in cell.python else None
-            for node in ast.walk(tree) if tree else ():
-                for binding in bindings(node) if isinstance(node, Import) else ():
-                    module, attribute = binding.target
-                    yield binding.name, f"{module}.{attribute}" if attribute else module
+            if "import" in cell.python and last in self._draft.text(place):
+                found.update(name for name, target in self._imports_of(place) if target == path)
+        return found
+
+    def _imports_of(self, place: int) -> list[tuple[str, str]]:
+        """Return (name, path) of everything that an import binds in a cell."""
+        if place not in self._imported:
+            tree = self._draft.tree(place)
+            bound = [found for node, _ in all_imports(tree) for found in bindings(node)] if tree else []
+            self._imported[place] = [(one.name, ".".join(filter(None, one.target))) for one in bound]
+        return self._imported[place]
 
 
 def carry_out(draft: Draft, decisions: list[Decision]) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kagg import Finding
-from plugins.lib.cells import MAX_PARSED, Cell, is_python, parse_python, read_cells
+from plugins.lib.cells import MAX_PARSED, Cell, is_python, parse_quietly, read_sources, sources
 from plugins.lib.imports.statements import restored
 
 if TYPE_CHECKING:
@@ -21,11 +20,15 @@ MAYBE_TAGS = frozenset({"skip", "kagg:skip", "skip-execution", "remove_cell", "r
 
 _WRITES_FILE = re.compile(r"^\s*%%(?:write)?file[ \t]+(?:-\w+[ \t]+)*[\"']?(?:[^\s\"']*/)?([\w-]+)\.py", re.MULTILINE)
 _WORD = re.compile(r"[^\W\d]\w*")
+_PRINT = re.compile(r"\n[ \t]*print[ \t]+[\"'\w]")
 _DIRECTIVE = re.compile(r"#.*(?:isort|ruff|flake8|noqa|type:|pylint|fmt)")
 
 
 class Draft:
-    """The code cells of a notebook by position among them; `bad` holds those that are no Python."""
+    """The code cells of a notebook by position among them; `bad` holds those that are no Python.
+
+    Whoever makes or changes one does that within `cells.quiet`.
+    """
 
     def __init__(self, notebook: dict[str, Any], cells: list[Cell]) -> None:
         self.notebook = notebook
@@ -37,11 +40,23 @@ class Draft:
         self._words: dict[int, frozenset[str]] = {}
         self._modules: frozenset[str] | None = None
 
+    def text(self, place: int) -> str:
+        """Return a cell's Python with identifiers as Python reads them; the same text where it is ASCII."""
+        return normal(self.cells[place].python)
+
     def words(self, place: int) -> frozenset[str]:
         """Return the words in a cell's Python, comments and strings included, as Python reads identifiers."""
         if place not in self._words:
-            self._words[place] = frozenset(_WORD.findall(normal(self.cells[place].python)))
+            self._words[place] = frozenset(_WORD.findall(self.text(place)))
         return self._words[place]
+
+    def cells_with(self, word: str) -> list[int]:
+        """Return the cells that have a word, comments and strings included."""
+        return [
+            place
+            for place in range(len(self.cells))
+            if word in self.text(place) and word in self.words(place)  # the first is faster, the second is right
+        ]
 
     def forget(self) -> None:
         """Drop the trees: many of them at a time make the garbage collector slow."""
@@ -52,15 +67,31 @@ class Draft:
         if place in self.bad:
             return None
         if place not in self._trees:
-            self._trees[place] = parse_python(self.cells[place].python)[0]
+            self._trees[place] = parse_quietly(self.cells[place].python)[0]
             if self._trees[place] is None:
                 self.bad.add(place)
         return self._trees[place]
 
-    def copies(self, places: Iterable[int] | None = None) -> list[str]:
-        """Return cells, all by default, as ruff should see them: plain Python, bad cells blank."""
-        chosen = range(len(self.cells)) if places is None else places
-        return ["" if place in self.bad else _separated(self.cells[place].python) for place in chosen]
+    def find_bad(self) -> None:
+        """Find the cells that do not parse."""
+        for place in range(len(self.cells)):
+            self.tree(place)
+
+    def has_print(self) -> bool:
+        """Say whether a cell does not parse because it is written for Python 2, as far as `print x` tells."""
+        return any(
+            "print " in cell.python and _PRINT.search("\n" + cell.python) and self.tree(place) is None
+            for place, cell in enumerate(self.cells)
+        )
+
+    def copies(self) -> list[str]:
+        """Return the cells for ruff to look for unused names: plain Python, bad cells blank."""
+        return ["" if place in self.bad else cell.python for place, cell in enumerate(self.cells)]
+
+    def separated(self, places: Iterable[int], *, whole: bool) -> list[str]:
+        """Return cells for ruff to sort, unless `whole` as far as they have imports that can be sorted."""
+        cells = ((place, self.cells[place].python) for place in places)
+        return ["" if place in self.bad else _separated(text if whole else _head(text)) for place, text in cells]
 
     def tags(self, place: int) -> frozenset[str]:
         """Return the tags of a cell."""
@@ -92,13 +123,20 @@ class Draft:
 
     def read(self, place: int, source: str) -> tuple[Cell, ast.Module | None]:
         """Return a cell as it would be with another text, and its tree."""
-        fresh = read_cells({"cells": [{"cell_type": "code", "source": source}]}, parse=False)[0]
-        return replace(fresh, index=self.cells[place].index), parse_python(fresh.python)[0]
+        fresh = self.reread(place, source)
+        return fresh, parse_quietly(fresh.python)[0]
 
-    def replace(self, place: int, cell: Cell, tree: ast.Module) -> None:
+    def reread(self, place: int, source: str) -> Cell:
+        """Return a cell as it would be with another text."""
+        return read_sources([(self.cells[place].index, source)], parse=False)[0]
+
+    def replace(self, place: int, cell: Cell, tree: ast.Module | None = None) -> None:
         """Put a cell with another text in the place of one."""
         self.cells[place] = cell
-        self._trees[place] = tree
+        if tree is None:
+            self._trees.pop(place, None)
+        else:
+            self._trees[place] = tree
         self._words.pop(place, None)
         self.changed.add(place)
 
@@ -123,7 +161,10 @@ def draft(notebook: dict[str, Any]) -> Draft | None:
     cells = notebook.get("cells")
     if not isinstance(cells, list) or not is_python(notebook):
         return None
-    read = read_cells(notebook, parse=False)
+    texts = list(sources(notebook))
+    if not any("import" in text for _, text in texts):
+        return None
+    read = read_sources(texts, parse=False)
     return Draft(notebook, read) if any("import" in cell.python for cell in read) else None
 
 
@@ -141,6 +182,18 @@ def _is_text(python: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _head(python: str) -> str:
+    """Return a cell up to its last import that is not inside another statement; the whole cell in doubt."""
+    if "\\\n" in python or "\f" in python or '"""' in python or "'''" in python:
+        return python
+    text = "\n" + python
+    at = max(text.rfind("\nimport"), text.rfind("\nfrom"))
+    if at < 0:
+        return python if ";" in python else ""
+    end = python.find("\n", at)
+    return python if end < 0 or any(sign in python[at:end] for sign in "([{") else python[:end]
 
 
 def _separated(python: str) -> str:

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from plugins.lib.cells import parse_python
+from plugins.lib.cells import parse_quietly
 from plugins.lib.imports import known
 from plugins.lib.imports.statements import EXPLAINED, Binding, Import, Text, bindings
 
@@ -33,6 +33,8 @@ def _sort_block(draft: Draft, block: Block) -> None:
     while lines and not lines[-1].strip():
         lines.pop()
     content = block.content.rstrip()
+    if [line for line in lines if line.strip()] == [line for line in content.split("\n") if line.strip()]:
+        return
     before, after = _imports("\n".join(lines)), _imports(content)
     if before is None or after is None or _order(before) == _order(after):
         return
@@ -55,16 +57,17 @@ def _put(draft: Draft, block: Block, text: Text, count: int, content: str) -> bo
     ending = re.search(r"\r\n|\r|\n", text.source[start:])
     last = re.search(r"(?:\r\n|\r|\n)\Z", text.source[start:end])
     fresh = content.replace("\n", ending[0] if ending else "\n") + (last[0] if last else "")
-    cell, tree = draft.read(block.place, text.source[:start] + fresh + text.source[end:])
-    if tree is None:
-        return False
-    draft.replace(block.place, cell, tree)
+    cell = draft.reread(block.place, text.source[:start] + fresh + text.source[end:])
+    above, below = text.python[: block.first - 1], text.python[block.first - 1 + count :]
+    if (above and above[-1].endswith("\\")) or cell.python.split("\n") != above + content.split("\n") + below:
+        return False  # only then may whole statements in the place of whole statements be something else
+    draft.replace(block.place, cell)
     return True
 
 
 def _imports(code: str) -> list[Import] | None:
     """Return the statements of a block if they are imports, each on its own lines."""
-    tree, _ = parse_python(code)
+    tree, _ = parse_quietly(code)
     found = [node for node in tree.body if isinstance(node, Import)] if tree else []
     rows = [row for node in found for row in range(node.lineno, (node.end_lineno or 0) + 1)]
     return found if tree and len(found) == len(tree.body) and len(rows) == len(set(rows)) else None

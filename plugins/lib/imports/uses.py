@@ -10,9 +10,10 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from plugins.lib.imports.draft import normal
+from plugins.lib.imports.statements import walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from plugins.lib.imports.draft import Draft
 
@@ -38,6 +39,10 @@ _EVALUATORS = frozenset(
     | {"__main__", "f_globals", "f_locals", "_getframe", "currentframe", "user_ns", "user_global_ns", "run_cell"}
     | {"__globals__", "user_module", "func_globals", "builtins", "__builtins__", "ex", "ev"}
 )
+_METHODS = frozenset({"eval", "exec", "compile"})
+_TELLING = _EVALUATORS - _METHODS
+# Strings in which a word may come about that does not stand in the text: by escapes, or by strings side by side.
+_MAY_SPELL = re.compile(r"\\[xuUN0-7\n]|[\"'][\s\\]*(?:#|[rRbBfFuU]{0,2}[\"'])")
 _OPAQUE_NAMES = frozenset({"f_globals", "f_locals", "_getframe", "currentframe", "user_ns", "user_global_ns"}) | {
     "__globals__", "user_module", "func_globals"
 }  # fmt: skip
@@ -59,18 +64,10 @@ class Uses:
     def __init__(self, draft: Draft) -> None:
         self._draft = draft
         self._facts: dict[int, _Facts] = {}
-        self._string_words: dict[str, int] | None = None
-        self._places: dict[str, list[int]] = {}
-        for place in range(len(draft.cells)):
-            for word in draft.words(place):
-                self._places.setdefault(word, []).append(place)
+        self._pairs: dict[int, list[tuple[str, str]]] = {}
         self.opaque, self._strings = self._evaluations()
         self._reasons: dict[str, str] = {}
         self._fixed = dict(self._outside())
-
-    def cells_with(self, name: str) -> list[int]:
-        """Return the cells whose Python has the name as a word, comments and strings included."""
-        return self._places.get(name, [])
 
     def reason(self, name: str) -> str:
         """Return how a name is used, "" when it is not."""
@@ -83,26 +80,30 @@ class Uses:
             return self._fixed[name].format(name)
         if self.opaque:
             return self.opaque
-        if self._strings and name in self._in_strings():
-            return f"a string in cell {self._in_strings()[name]} may use {name}"
-        return next(filter(None, (self._how(place, name) for place in self.cells_with(name))), "")
+        place = self._string_with(name) if self._strings else None
+        if place is not None:
+            return f"a string in cell {self._draft.cells[place].index} may use {name}"
+        return next(filter(None, (self._how(place, name) for place in self._draft.cells_with(name))), "")
 
-    def attributes(self) -> dict[str, set[str]]:
-        """Return the attributes that are taken from each name anywhere in the notebook, whatever the text is."""
-        found: dict[str, set[str]] = {}
-        for cell in self._draft.cells:
-            for name, attribute in _PAIR.findall(normal(cell.source)):
-                found.setdefault(name, set()).add(attribute)
+    def takers(self, attribute: str) -> set[str]:
+        """Return the names from which an attribute is taken anywhere in the notebook, whatever the text is."""
+        found: set[str] = set()
+        for place, cell in enumerate(self._draft.cells):
+            text = normal(cell.source)
+            if attribute in text:
+                if place not in self._pairs:
+                    self._pairs[place] = _PAIR.findall(text)
+                found.update(name for name, taken in self._pairs[place] if taken == attribute)
         return found
 
-    def _in_strings(self) -> dict[str, int]:
-        """Return the words in strings, with a cell that has them."""
-        if self._string_words is None:
-            self._string_words = {}
-            for place, cell in enumerate(self._draft.cells):
-                if self._draft.tree(place) is not None:
-                    self._string_words.update(dict.fromkeys(self._facts_of(place).words, cell.index))
-        return self._string_words
+    def _string_with(self, name: str) -> int | None:
+        """Return the last cell that has a string with the word."""
+        for place in reversed(range(len(self._draft.cells))):
+            text = self._draft.text(place)
+            may_be = (name in text or _MAY_SPELL.search(text)) and self._draft.tree(place) is not None
+            if may_be and name in self._facts_of(place).words:
+                return place
+        return None
 
     def _facts_of(self, place: int) -> _Facts:
         tree = self._draft.tree(place)
@@ -135,9 +136,13 @@ class Uses:
     def _evaluations(self) -> tuple[str, bool]:
         """Return why the notebook may use any name at all, and whether its strings may be evaluated."""
         strings = False
+        suspects = _suspects("\n".join(map(self._draft.text, range(len(self._draft.cells)))), _TELLING, _METHODS)
         for place, cell in enumerate(self._draft.cells):
             if "*" in cell.reads:
                 return f"cell {cell.index} runs text that is not in the notebook", True
+            parses = place not in self._draft.bad
+            if parses and not (any(suspects) and any(_suspects(self._draft.text(place), *suspects))):
+                continue
             if _EVALUATORS.isdisjoint(self._draft.words(place)):
                 continue
             tree = self._draft.tree(place)
@@ -150,12 +155,20 @@ class Uses:
         return "", strings
 
 
+def _suspects(text: str, telling: Iterable[str], methods: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return those words that a text may have, of `methods` where not all are methods of something: `model.eval()`."""
+    return (
+        [word for word in telling if word in text and (len(word) > 2 or re.search(rf"{word}(?!\w)", text))],
+        [word for word in methods if text.count(word) != text.count("." + word) or ".." + word in text],
+    )
+
+
 def _facts(tree: ast.AST) -> _Facts:
     """Collect what a tree uses."""
     names: set[str] = set()
     code: set[str] = set()
     words: set[str] = set()
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.Name):
             if not isinstance(node.ctx, ast.Store):
                 names.add(node.id)
@@ -174,14 +187,14 @@ def _facts(tree: ast.AST) -> _Facts:
 def uses_in(tree: ast.AST) -> frozenset[str]:
     """Return the names and the words of code-like strings that a part of a cell uses or binds in any way but import."""
     facts = _facts(tree)
-    stored = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    stored = {node.id for node in walk(tree) if isinstance(node, ast.Name)}
     return facts.names | facts.code | stored
 
 
 def _evaluated(tree: ast.AST) -> Iterator[str]:
     """Yield one item for each way to evaluate text: what it is when the text is unknown, "" for strings in the cell."""
     harmless: set[ast.AST] = set()
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.Call):
             yield from _called(node, harmless)
         elif isinstance(node, ast.Subscript) and _called_name(node.value) in ("globals", "locals", "vars"):

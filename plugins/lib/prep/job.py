@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,7 +51,8 @@ class Job:
             path = Path(self.options.get("baseline") or ".secrets.baseline")
             shared("secrets.baseline").write_baseline(path, self.secrets)
             self.ctx.say(f"wrote {path}")
-        return next((code for code in (Exit.USAGE, Exit.FAILED, Exit.FINDINGS) if code in self.codes), Exit.DONE)
+        order = (Exit.BUG, Exit.USAGE, Exit.FAILED, Exit.FINDINGS)
+        return next((code for code in order if code in self.codes), Exit.DONE)
 
     def _spread(self, found: Sequence[Target], number: int) -> Iterator[FileResult]:
         """Yield what became of each notebook, done in several processes."""
@@ -101,29 +104,35 @@ class Job:
             return load(content, name)
         except KaggError as error:
             self.waiting.append(self._failed(target, error))
-        except (OSError, ValueError) as error:  # a NUL in the name is a ValueError
-            reason = getattr(error, "strerror", None) or str(error)
-            self.waiting.append(self._failed(target, bad_input(f"cannot read {name}: {reason}")))
+        except OSError as error:
+            self.waiting.append(self._failed(target, bad_input(f"cannot read {name}: {error.strerror or error}")))
+        except Exception as error:  # noqa: BLE001 - one file's bug must not take the others with it
+            self.waiting.append(self._failed(target, _bug(error)))
         return None
 
     def _failed(self, target: Target, error: KaggError) -> FileResult:
         self.codes.add(error.code)
-        return FileResult(target.path, None, changed=False, findings=[], error=error.message)
+        return FileResult(_name(target), None, changed=False, findings=[], error=error.message)
 
     def _outcomes(self, documents: list[Document]) -> list[Outcome | KaggError]:
-        """Run the steps over all at once, and when a step refuses one, over each alone to see which."""
+        """Run the steps over all at once, and when one notebook makes them stumble, over each alone to see which."""
         try:
             return [*run_steps(self.ctx, documents, self.steps, self.options, writes=self.writes)]
         except KaggError as error:
-            if len(documents) == 1 or error.code != Exit.USAGE:
+            if error.code != Exit.USAGE:
                 raise
-        outcomes: list[Outcome | KaggError] = []
-        for document in documents:
-            try:
-                outcomes += run_steps(self.ctx, [document], self.steps, self.options, writes=self.writes)
-            except KaggError as error:
-                outcomes.append(error)
-        return outcomes
+        except Exception as error:  # noqa: BLE001 - one file's bug must not take the others with it
+            if len(documents) == 1:
+                return [_bug(error)]
+        return [self._alone(document) for document in documents]
+
+    def _alone(self, document: Document) -> Outcome | KaggError:
+        try:
+            return run_steps(self.ctx, [document], self.steps, self.options, writes=self.writes)[0]
+        except KaggError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - as above
+            return _bug(error)
 
     def _finish(self, target: Target, outcome: Outcome) -> FileResult:
         """Write one notebook, and return what there is to say about it."""
@@ -145,15 +154,22 @@ class Job:
             self.codes.add(Exit.FINDINGS)
         if changed and not self.writes:
             self.codes.add(Exit.FINDINGS)
-        out = STDIN if target.out is None else str(target.out)
-        diff = _diff(target.path, outcome) if self.diff and changed else ""
-        return FileResult(target.path, out if self.writes else None, changed=changed, findings=findings, diff=diff)
+        out = STDIN if target.out is None else target.path if target.out == Path(target.path) else str(target.out)
+        diff = _diff(target.path, outcome, self._values(notebook)) if self.diff and changed else ""
+        scanned, written = "secrets" in self.steps, out if self.writes else None
+        return FileResult(_name(target), written, changed=changed, findings=findings, diff=diff, scanned=scanned)
+
+    def _values(self, notebook: dict[str, Any]) -> list[str]:
+        """Return the secrets of a notebook, which a diff must not show, whatever the steps are."""
+        return [record.value for record in room(self.ctx, "prep", "secrets").records(notebook, {})]
 
     def _write(self, target: Target, outcome: Outcome) -> None:
         if target.out is None:
             binary = getattr(self.ctx.stdout, "buffer", None)  # a text stream may have another encoding
             binary.write(outcome.content) if binary else self.ctx.stdout.write(outcome.content.decode())
             (binary or self.ctx.stdout).flush()
+        elif str(target.out) == os.devnull:
+            return  # as people throw a result away
         elif outcome.changed or target.out != Path(target.path):
             write_atomic(target.out, outcome.content)
 
@@ -170,14 +186,34 @@ class Job:
             write_atomic(Path(self.requirements), text)
 
 
-def _diff(path: str, outcome: Outcome) -> str:
-    """Return a unified diff of the file's lines."""
+def _name(target: Target) -> str:
+    """Return a file's name as it can be shown; bytes that are no UTF-8 become escapes."""
+    return target.path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _bug(error: Exception) -> KaggError:
+    """Return what one notebook made us stumble over, as an error of this notebook."""
+    if isinstance(error, RecursionError):
+        return bad_input("nested too deep")
+    return KaggError(f"bug: {type(error).__name__}: {error}", code=Exit.BUG, hint="report it")
+
+
+def _diff(path: str, outcome: Outcome, values: Sequence[str]) -> str:
+    """Return a unified diff of the file's lines, with `values` masked."""
     before, after = outcome.document.content, outcome.content
     if len(before) > MAX_DIFF_BYTES:
         return f"--- {path}\n+++ {path}\n{len(before)} bytes become {len(after)}; too large to compare by line\n"
-    old, new = (text.decode("utf-8", "replace").splitlines(keepends=True) for text in (before, after))
+    old, new = (_masked(text.decode("utf-8", "replace"), values).splitlines(keepends=True) for text in (before, after))
     lines = [line if line.endswith("\n") else line + "\n" for line in difflib.unified_diff(old, new, path, path)]
     return "".join(lines)
+
+
+def _masked(text: str, values: Sequence[str]) -> str:
+    """Return JSON text in which secrets are no longer to be read."""
+    for value in sorted(values, key=len, reverse=True):
+        for written in {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}:
+            text = text.replace(written, "[secret]")
+    return text
 
 
 def preprocess_notebook(

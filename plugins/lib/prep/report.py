@@ -28,6 +28,7 @@ class FileResult(NamedTuple):
     findings: list[Finding]
     error: str = ""
     diff: str = ""
+    scanned: bool = True  # for secrets
 
 
 class Count(NamedTuple):
@@ -38,6 +39,7 @@ class Count(NamedTuple):
     errors: int = 0
     warnings: int = 0
     failed: int = 0
+    scanned: bool = False
 
     def plus(self, result: FileResult) -> Count:
         """Return the totals with one more file."""
@@ -45,17 +47,19 @@ class Count(NamedTuple):
         return Count(
             self.files + 1,
             self.changed + result.changed,
-            self.errors + severities.count("error"),
+            self.errors + secrets_in(result),
             self.warnings + severities.count("warning"),
             self.failed + bool(result.error),
+            self.scanned or result.scanned,
         )
 
     def line(self, *, check: bool) -> str:
         """Return the totals as people say them."""
         verb = "would change" if check else "changed"
-        parts = [f"{_number(self.files, 'notebook')}, {self.changed} {verb}", _number(self.errors, "secret")]
+        parts = [f"{_number(self.files, 'notebook')}, {self.changed} {verb}"]
+        parts += [_number(self.errors, "secret")] if self.scanned else []
         parts += [_number(self.warnings, "warning")] if self.warnings else []
-        parts += [f"{self.failed} could not be read"] if self.failed else []
+        parts += [f"{self.failed} failed"] if self.failed else []
         return ", ".join(parts)
 
 
@@ -81,7 +85,7 @@ def write(
         bad = result.error or any(finding.severity == "error" for finding in result.findings)
         if style == "text" and ctx.verbosity < 0 and not (bad or (check and result.changed)):
             continue
-        if style == "text" and quiet_stdout:
+        if style == "text" and (quiet_stdout or result.error):
             ctx.say(_file_text(ctx, result, check=check, explain=explain), -1 if bad else 0)
         elif style == "text":
             _put(ctx, _file_text(ctx, result, check=check, explain=explain), quiet_stdout=False)
@@ -157,8 +161,13 @@ def _verdict(result: FileResult, *, check: bool) -> str:
         return f"failed: {result.error.removeprefix(f'{result.path}: ')}"
     verb = ("would change" if check else "changed") if result.changed else "unchanged"
     where = f", in {result.out}" if result.out not in (None, STDIN, result.path) else ""
-    secrets = sum(finding.severity == "error" for finding in result.findings)
-    return f"{verb}, {_number(secrets, 'secret')}{where}"
+    secrets = f", {_number(secrets_in(result), 'secret')}" if result.scanned else ""
+    return f"{verb}{secrets}{where}"
+
+
+def secrets_in(result: FileResult) -> int:
+    """Return how many secrets are in a file; a traceback that is not wanted is an error, too, and no secret."""
+    return sum(finding.severity == "error" and finding.kind != "error-output" for finding in result.findings)
 
 
 def finding_text(finding: Finding) -> str:

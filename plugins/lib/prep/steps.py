@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kagg import Context, Finding, room
-from plugins.lib.prep.document import Document, load
+from plugins.lib.prep.document import BigText, Document, load
 from plugins.lib.prep.structure import canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 ORDER = ("clean", "outputs", "imports", "secrets", "risks")
 DEFAULT_STEPS = ("clean", "outputs", "secrets", "risks")
-FIRST_CHANGE = ("clean", "outputs", "imports")
+READS_ONLY = ("secrets", "risks", "requirements")  # steps that change nothing unless they are asked to
 
 
 class Outcome(NamedTuple):
@@ -48,34 +48,55 @@ def run_steps(
     A secret is looked for in what came in. With `writes`, one that the other steps took out is a warning: it is no
     longer in the file, and was seen by whoever saw the file.
     """
+    chosen = in_order(steps)
+    run = {
+        name: ctx.cache.get(("prep", name)) or ctx.cache.setdefault(("prep", name), room(ctx, "prep", name))
+        for name in chosen
+    }
     notebooks = [document.notebook for document in documents]
+    refused = dict(_refusals(run.get("outputs"), notebooks, options))
+    upgrades = any(name not in READS_ONLY for name in chosen) or bool(options.get("fix_secrets"))
     findings: list[list[Finding]] = [
-        [Finding("upgraded", "note", f"nbformat {document.version} became 4.4")] if document.upgraded else []
-        for document in documents
+        [Finding("upgraded", "note", f"nbformat {document.version} became 4.4")]
+        if document.upgraded and upgrades and index not in refused
+        else refused.get(index, [])
+        for index, document in enumerate(documents)
     ]
-    refused: set[int] = set()
-    for name in in_order(steps):
-        step = ctx.cache.get(("prep", name)) or ctx.cache.setdefault(("prep", name), room(ctx, "prep", name))
-        if hasattr(step, "apply_many"):
-            results = step.apply_many(notebooks, options)
+    open_ones = [index for index in range(len(documents)) if index not in refused]
+    for name, step in run.items():
+        if name == "secrets":
+            results = {
+                index: _secrets(step, document, notebooks[index], options, writes=writes and index not in refused)
+                for index, document in enumerate(documents)
+            }
+        elif name in READS_ONLY:
+            results = {index: step.apply(notebook, options) for index, notebook in enumerate(notebooks)}
+        elif hasattr(step, "apply_many"):
+            made = step.apply_many([notebooks[index] for index in open_ones], options)
+            results = dict(zip(open_ones, made, strict=True))
         else:
-            results = [
-                _secrets(step, document.notebook, notebook, {**options, "filename": document.name}, writes=writes)
-                if name == "secrets"
-                else step.apply(notebook, options)
-                for document, notebook in zip(documents, notebooks, strict=True)
-            ]
-        for index, (notebook, found) in enumerate(results):
+            results = {index: step.apply(notebooks[index], options) for index in open_ones}
+        for index, (notebook, found) in results.items():
             notebooks[index] = notebook
             findings[index] += found
-            if name == "outputs" and any(finding.severity == "error" for finding in found):
-                refused.add(index)
     return [
         Outcome(document, document.content, found, refused=True)
-        if index in refused
+        if index in refused or (not upgrades and notebook is document.notebook)
         else Outcome(document, _rendered(document, notebook, options), found)
         for index, (document, notebook, found) in enumerate(zip(documents, notebooks, findings, strict=True))
     ]
+
+
+def _refusals(
+    step: Any, notebooks: Sequence[dict[str, Any]], options: Mapping[str, Any]
+) -> Iterator[tuple[int, list[Finding]]]:
+    """Yield the notebooks that stay as they are because of a traceback, where that was asked for."""
+    if step is None or not options.get("refuse_error_outputs"):
+        return
+    for index, notebook in enumerate(notebooks):
+        found = [finding for finding in step.apply(notebook, options)[1] if finding.severity == "error"]
+        if found:
+            yield index, found
 
 
 def _rendered(document: Document, notebook: dict[str, Any], options: Mapping[str, Any]) -> bytes:
@@ -86,21 +107,45 @@ def _rendered(document: Document, notebook: dict[str, Any], options: Mapping[str
 
 
 def _secrets(
-    step: Any, before: dict[str, Any], after: dict[str, Any], options: Mapping[str, Any], *, writes: bool
+    step: Any, document: Document, after: dict[str, Any], options: Mapping[str, Any], *, writes: bool
 ) -> tuple[dict[str, Any], list[Finding]]:
     """Scan what came in; only where that holds a secret, look at what is left of it as well."""
-    fixes = bool(options.get("fix_secrets"))
+    before, options = document.notebook, {**options, "filename": document.name}
+    fixes = bool(options.get("fix_secrets")) and writes
     _, found = step.apply(before, {**options, "fix_secrets": False})
-    if not found or not (writes or fixes) or (after is before and not fixes):
+    if not found or not writes or (after is before and not fixes):
         return after, found
     result, left = step.apply(after, options)
     remaining = {(finding.id, finding.place, finding.cell) for finding in left}
-    gone = [
-        finding._replace(severity="warning", message=f"{finding.message}; no longer in the file", fix="revoke it")
-        for finding in found
-        if finding.severity == "error" and (finding.id, finding.place, finding.cell) not in remaining
-    ]
-    return result, [*left, *gone]
+    gone = [one for one in found if one.id and (one.id, one.place, one.cell) not in remaining]
+    if not gone:
+        return result, left
+    from plugins.lib.secrets.record import findings
+
+    values = {finding.id: record.value for record, finding in findings(step.records(before, options))}
+    return result, [*left, *(_gone(one, result, values.get(one.id, "")) for one in gone)]
+
+
+def _gone(finding: Finding, notebook: dict[str, Any], value: str) -> Finding:
+    """Return a finding whose place is clean now: a warning, unless the value still stands where no rule sees it."""
+    if value and holds(notebook, value):
+        message = f"{finding.message}; the same value is still in the file"
+        return finding._replace(message=message, fix="look for it by hand, and revoke it")
+    return finding._replace(severity="warning", message=f"{finding.message}; no longer in the file", fix="revoke it")
+
+
+def holds(value: Any, text: str) -> bool:
+    """Tell whether any text of a JSON value has `text` in it, lists of lines joined."""
+    if isinstance(value, str):
+        return text in value
+    if isinstance(value, BigText):
+        return any(text in chunk for chunk in value.chunks())
+    if isinstance(value, dict):
+        return any(text in key or holds(item, text) for key, item in value.items())
+    if isinstance(value, list):
+        lines = [item for item in value if isinstance(item, str)]
+        return text in "".join(lines) or any(holds(item, text) for item in value if not isinstance(item, str))
+    return False
 
 
 def clean_bytes(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from kagg import bad_input, need_packages
+from kagg import bad_input, need_packages, redact
 from plugins.lib.prep.document import NEWEST_MINOR
 
 CELL_TYPES = frozenset({"code", "markdown", "raw"})
@@ -15,7 +15,7 @@ def structure_fault(notebook: dict[str, Any]) -> str:
     """Return in a few words what is wrong with a notebook of version 4 that no step can mend, "" when nothing is."""
     cells, minor = notebook.get("cells"), notebook.get("nbformat_minor", 0)
     if type(minor) is not int or minor < 0:
-        return f"its nbformat_minor is {json.dumps(minor)[:20]}"
+        return f"its nbformat_minor is {_shown(minor)}"
     if minor > NEWEST_MINOR:
         return f"nbformat 4.{minor} is newer than 4.{NEWEST_MINOR}, the newest that is known here"
     if not isinstance(cells, list):
@@ -32,7 +32,7 @@ def _cell_fault(cell: Any) -> str:
     if not isinstance(cell, dict):
         return "is no object"
     if not isinstance(cell.get("cell_type"), str) or cell["cell_type"] not in CELL_TYPES:
-        return f"has the cell_type {json.dumps(cell.get('cell_type'))[:30]}"
+        return f"has the cell_type {_shown(cell.get('cell_type'))}"
     source = cell.get("source")
     if not isinstance(source, str) and not (isinstance(source, list) and all(isinstance(line, str) for line in source)):
         return "has a source that is neither text nor lines of text" if "source" in cell else "has no source"
@@ -42,6 +42,12 @@ def _cell_fault(cell: Any) -> str:
     if not isinstance(outputs, list) or not all(isinstance(output, dict) for output in outputs):
         return "has outputs that are no list of objects"
     return ""
+
+
+def _shown(value: Any) -> str:
+    """Return a short text for a value that somebody else chose."""
+    text = redact(json.dumps(value))
+    return text if len(text) <= 30 else text[:30] + "..."
 
 
 def upgraded(found: dict[str, Any], name: str) -> dict[str, Any]:
@@ -56,7 +62,15 @@ def upgraded(found: dict[str, Any], name: str) -> dict[str, Any]:
     try:
         text = json.dumps(found)
         converted: dict[str, Any] = json.loads(json.dumps(nbformat.convert(nbformat.reader.reads(text), 4)))
-    except (ValueError, LookupError, TypeError, AttributeError, UnboundLocalError, nbformat.ValidationError) as error:
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        UnboundLocalError,
+        AssertionError,
+        nbformat.ValidationError,
+    ) as error:
         words = f"{type(error).__name__}: {' '.join(str(error).split())[:80]}"
         raise bad_input(f"{name} has nbformat {found['nbformat']} and cannot be converted: {words}") from error
     for cell in converted["cells"]:
@@ -80,7 +94,12 @@ def canonical(notebook: dict[str, Any], name: str) -> bytes:
 
     if any(has_big(cell.get("outputs")) for cell in notebook["cells"]):
         raise bad_input(f"{name} has outputs too large for --canonical", "strip them as well")
-    text = str(writes(from_dict(notebook))) + "\n"
+    try:
+        text = str(writes(from_dict(notebook))) + "\n"
+    except (AttributeError, TypeError, LookupError, ValueError, RecursionError) as error:  # odd outputs, deep nesting
+        raise bad_input(
+            f"{name} cannot be written as Jupyter does: {type(error).__name__}", "leave --canonical out"
+        ) from error
     try:
         return text.encode()
     except UnicodeEncodeError:  # a lone surrogate, which only escapes can carry

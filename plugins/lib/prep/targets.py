@@ -29,23 +29,30 @@ def targets(paths: Sequence[str], out: str | None) -> list[Target]:
     Raises:
         KaggError: USAGE when nothing is there, or several notebooks would become one file.
     """
-    found: dict[str, str] = {}  # path -> folder that its place is relative to
+    found: dict[str, tuple[str, str]] = {}  # real path -> path as it was given, folder that its place is relative to
     for path in paths:
-        for file, base in _named(path):
-            found.setdefault(file, base)
+        for file, base in _named(path, out):
+            found.setdefault(file if file == STDIN else os.path.realpath(file), (file, base))
     if not found:
         raise bad_input(f"no notebooks in {', '.join(paths)}")
-    several = len(found) > 1 or os.path.isdir(paths[0])  # noqa: PTH112 - the text may be a pattern or "-"
+    files = list(found.values())
+    several = len(files) > 1 or os.path.isdir(paths[0])  # noqa: PTH112 - the text may be a pattern or "-"
     if out is None or out == STDIN:
         if several and (out == STDIN or STDIN in found):
-            raise bad_input(f"{len(found)} notebooks cannot all go to standard output", "give a folder with -o")
-        return [Target(path, None if STDIN in (out, path) else Path(path)) for path in found]
+            raise bad_input(f"{len(files)} notebooks cannot all go to standard output", "give a folder with -o")
+        return [Target(path, None if STDIN in (out, path) else Path(path)) for path, _ in files]
     folder = Path(out)
     if several and folder.exists() and not folder.is_dir():
-        raise bad_input(f"{out} is a file, and there are {len(found)} notebooks", "give a folder with -o")
-    if not several and not folder.is_dir():
-        return [Target(path, folder) for path in found]
-    return [Target(path, folder / _relative(path, base)) for path, base in found.items()]
+        raise bad_input(f"{out} is a file, and there are {len(files)} notebooks", "give a folder with -o")
+    if not several and not folder.is_dir() and not out.endswith(os.sep):
+        return [Target(path, folder) for path, _ in files]
+    made = [Target(path, folder / _relative(path, base)) for path, base in files]
+    first: dict[str, str] = {}
+    for target in made:
+        other = first.setdefault(os.path.realpath(str(target.out)), target.path)
+        if other != target.path:
+            raise bad_input(f"{other} and {target.path} would both become {target.out}", "name a folder above them")
+    return made
 
 
 def _relative(path: str, base: str) -> str:
@@ -54,26 +61,33 @@ def _relative(path: str, base: str) -> str:
     return os.path.relpath(path, base)
 
 
-def _named(path: str) -> Iterator[tuple[str, str]]:
-    """Yield (notebook, folder) for one word of the command line."""
+def _named(path: str, out: str | None) -> Iterator[tuple[str, str]]:
+    """Yield (notebook, folder) for one word of the command line; what lies in the folder `out` is no input."""
+    if not path:
+        raise bad_input("a path is empty")
     if path == STDIN:
         yield path, ""
     elif os.path.isdir(path):  # noqa: PTH112 - the text may be a pattern or "-"
-        yield from ((file, path) for file in _below(path))
+        yield from ((file, path) for file in _below(path, out))
     elif glob.has_magic(path) and not os.path.lexists(path):
         matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - pathlib knows no absolute patterns
         if not matches:
             raise bad_input(f"nothing matches {path}")
         for match in matches:
-            yield from _named(match) if Path(match).is_dir() else [(match, str(Path(match).parent))]
+            if Path(match).is_dir():
+                yield from _named(match, out)
+            elif Path(match).is_file() and not Path(match).is_symlink():
+                yield match, str(Path(match).parent)
     else:
         yield path, str(Path(path).parent)
 
 
-def _below(folder: str) -> Iterator[str]:
+def _below(folder: str, out: str | None) -> Iterator[str]:
     """Yield the notebooks below a folder; links are not followed, so that nothing outside is changed."""
+    own = os.path.realpath(out) if out and out != STDIN else ""
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(set(folders) - SKIPPED_FOLDERS)
+        folders[:] = [name for name in folders if not own or os.path.realpath(Path(place, name)) != own]
         for name in sorted(names):
             path = Path(place, name)
             if name.endswith(".ipynb") and path.is_file() and not path.is_symlink():
