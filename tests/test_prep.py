@@ -362,3 +362,25 @@ def test_a_hundred_thousand_equal_cells_without_ids_get_different_ones():
     document = notebook(*[cell("x") for _ in range(100_000)], minor=5)
     cleaned, _ = clean.apply(document, {})
     assert len({one["id"] for one in cleaned["cells"]}) == 100_000
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        notebook(cell("x", ename=1), cell("y", "markdown", mine={"a": 1})) | {"extra": 1},
+        notebook({"cell_type": "code", "metadata": {}, "source": "x"}),
+        notebook(
+            cell("x", metadata={"name": ""}), cell("y", metadata={"name": 5}), cell("z", metadata={"name": "a\nb"})
+        ),
+        notebook(cell("x", "markdown", attachments=3)),
+        notebook(language_info={"name": "python", "version": 3, "codemirror_mode": {"name": "ipython"}, "mimetype": 5}),
+        notebook(title=5, authors="me"),
+    ],
+)
+def test_what_the_schema_refuses_becomes_valid_and_is_said(document):
+    assert not prep_suite.is_valid(document)
+    cleaned, findings = clean.apply(document, {})
+    assert prep_suite.is_valid(cleaned)
+    assert findings
+    assert clean.apply(cleaned, {}) == (cleaned, [])
+    assert [one["source"] for one in cleaned["cells"]] == [one["source"] for one in document["cells"]]

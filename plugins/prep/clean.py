@@ -59,6 +59,14 @@ CELL_KEYS: dict[str, Rule] = {
     "_kg_hide-output": True,
     "jupyter": frozenset({"source_hidden"}),
 }
+# What the schema lets a notebook and a cell have; everything else at their own level goes as well.
+TOP_KEYS = frozenset({"cells", "metadata", "nbformat", "nbformat_minor"})
+PARTS = {
+    "code": frozenset({"id", "cell_type", "metadata", "source", "outputs", "execution_count"}),
+    "markdown": frozenset({"id", "cell_type", "metadata", "source", "attachments"}),
+    "raw": frozenset({"id", "cell_type", "metadata", "source", "attachments"}),
+}
+RUN_PARTS = frozenset({"outputs", "execution_count"})  # of other cells than code: the business of the step outputs
 CELL_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")  # nbformat.v4.5.schema.json, cell_id
 ATTACHMENT_LINK = re.compile(r"attachment:([^\s)\"'>\]]+)")
 
@@ -113,7 +121,27 @@ def _mended(metadata: dict[str, Any], findings: list[Finding]) -> dict[str, Any]
     if isinstance(language, dict) and not isinstance(language.get("name"), str):
         findings.append(Finding("language", "note", "removed a language_info without a name"))
         metadata = {key: value for key, value in metadata.items() if key != "language_info"}
+    elif isinstance(language, dict):
+        texts = {
+            k: v for k, v in language.items() if isinstance(v, str) or (k == "codemirror_mode" and isinstance(v, dict))
+        }
+        if len(texts) < len(language):
+            findings.append(Finding("language", "note", "removed what is no text from language_info"))
+            metadata = metadata | {"language_info": texts}
+    for key, kind in (("title", str), ("authors", list)):
+        if key in metadata and not isinstance(metadata[key], kind):
+            findings.append(Finding(key, "note", f"removed {key}: it is no {'text' if kind is str else 'list'}"))
+            metadata = {name: value for name, value in metadata.items() if name != key}
     return metadata
+
+
+def _clean_name(metadata: dict[str, Any], dropped: Counter[str]) -> dict[str, Any]:
+    """Return cell metadata without a name that is no line of text."""
+    name = metadata.get("name", "name")
+    if isinstance(name, str) and re.fullmatch(r".+", name):
+        return metadata
+    dropped["name"] += 1
+    return {key: value for key, value in metadata.items() if key != "name"}
 
 
 def _clean_tags(metadata: dict[str, Any], index: int, findings: list[Finding]) -> dict[str, Any]:
@@ -132,11 +160,23 @@ def _clean_tags(metadata: dict[str, Any], index: int, findings: list[Finding]) -
 # ---------------------------------------------------------------- cells
 
 
+def _clean_parts(cell: dict[str, Any], dropped: Counter[str]) -> dict[str, Any]:
+    """Return a cell with the parts that its kind has, and no others."""
+    kind = cell.get("cell_type")
+    parts = PARTS.get(kind) if isinstance(kind, str) else None
+    if parts is None:
+        return cell
+    if not parts.issuperset(cell) and (extra := [key for key in cell if key not in parts | RUN_PARTS]):
+        dropped.update(f"{key} of a {kind} cell" for key in extra)
+        cell = {key: value for key, value in cell.items() if key not in extra}
+    return cell
+
+
 def _clean_attachments(cell: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Return the cell with the attachments that its text shows, and the names of the others."""
     attachments = cell.get("attachments")
     if not isinstance(attachments, dict):
-        return cell, []
+        return {key: value for key, value in cell.items() if key != "attachments"}, ["all"]
     links = ATTACHMENT_LINK.findall(cell_source(cell))
     named = {*links, *map(unquote, links)}
     shown = {name: item for name, item in attachments.items() if name in named}
@@ -170,10 +210,15 @@ def _clean_cell(cell: Any, index: int, dropped: Counter[str], findings: list[Fin
         return cell
     before = cell.get("metadata")
     metadata = _clean_tags(_clean_metadata(before, CELL_KEYS, dropped), index, findings) if before != {} else before
-    result = cell if metadata is before else cell | {"metadata": metadata}
+    metadata = _clean_name(metadata, dropped)
+    result = _clean_parts(cell if metadata is before else cell | {"metadata": metadata}, dropped)
     if cell.get("cell_type") == "code":
+        if absent := [key for key in ("execution_count", "outputs") if key not in cell]:
+            message = f"code cell without {' and '.join(absent)}; added"
+            findings.append(Finding("invalid-cell", "note", message, index))
+            result = {"execution_count": None, "outputs": []} | result
         result = _clean_counts(result)
-    if "attachments" not in cell:
+    if "attachments" not in result:
         return result
     result, orphans = _clean_attachments(result)
     if orphans:
@@ -260,6 +305,10 @@ def apply(notebook: dict[str, Any], options: Mapping[str, Any], /) -> tuple[dict
     metadata = _mended(_clean_metadata(notebook.get("metadata"), NOTEBOOK_KEYS, of_notebook), findings)
     if metadata is not notebook.get("metadata"):
         result = result | {"metadata": metadata}
+    extra = [key for key in notebook if key not in TOP_KEYS] if notebook.get("nbformat") == 4 else []
+    if extra:
+        of_notebook.update(f"{key} beside the cells" for key in extra)
+        result = {key: value for key, value in result.items() if key not in extra}
     cells = notebook.get("cells")
     if isinstance(cells, list):
         cleaned = [_clean_cell(cell, index, of_cells, findings) for index, cell in enumerate(cells)]
