@@ -822,3 +822,24 @@ def test_modules_are_judged_by_their_longest_known_prefix():
     assert known.import_effect("nobody_knows") != ""
     assert known.moves_freely("seaborn")
     assert not known.moves_freely("comet_ml")
+
+
+def _one_pass(*sources):
+    cells = [
+        {"cell_type": "code", "metadata": {}, "source": source, "execution_count": None, "outputs": []}
+        for source in sources
+    ]
+    made, _ = imports.apply({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 4}, {})
+    return [cell["source"] for cell in made["cells"]]
+
+
+def test_names_in_type_comments_are_used():
+    source = "from typing import Dict, List\n\nx = []  # type: List[int]\n"
+    assert _one_pass(source) == ["from typing import List\n\nx = []  # type: List[int]\n"]
+    assert _one_pass("import os\nx = 1  # type: ignore\n") == ["x = 1  # type: ignore\n"]
+
+
+@pytest.mark.parametrize("directive", ["#| export", "#|export", "# export", "#export", "#| exporti"])
+def test_imports_of_a_cell_that_becomes_a_module_stay(directive):
+    source = f"{directive}\nfrom json import dumps\n"
+    assert _one_pass(source, "import os\n1\n") == [source, "1\n"]

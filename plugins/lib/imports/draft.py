@@ -21,6 +21,7 @@ MAYBE_TAGS = frozenset({"skip", "kagg:skip", "skip-execution", "remove_cell", "r
 _WRITES_FILE = re.compile(r"^\s*%%(?:write)?file[ \t]+(?:-\w+[ \t]+)*[\"']?(?:[^\s\"']*/)?([\w-]+)\.py", re.MULTILINE)
 _WORD = re.compile(r"[^\W\d]\w*")
 _PRINT = re.compile(r"\n[ \t]*print[ \t]+[\"'\w]")
+_EXPORTED = re.compile(r"\s*#[ \t]*\|?[ \t]*(?:export|exporti|exports|default_exp)\b")  # nbdev 1 and 2
 _DIRECTIVE = re.compile(r"#.*(?:isort|ruff|flake8|noqa|type:|pylint|fmt)")
 
 
@@ -107,6 +108,8 @@ class Draft:
         source = self.notebook["cells"][self.cells[place].index].get("source")
         if isinstance(source, list) and not all(isinstance(part, str) for part in source):
             return "the cell is malformed"
+        if _EXPORTED.match(self.cells[place].source):
+            return "the cell is exported to a module"
         return f"the cell is tagged {min(kept)}" if kept else ""
 
     def surely_runs(self, place: int) -> bool:

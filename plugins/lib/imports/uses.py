@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from plugins.lib.imports.draft import Draft
 
+_TYPE_COMMENT = re.compile(r"#[ \t]*type:[ \t]*(?!ignore\b)([^\n]*)")  # PEP 484
 _WORD = re.compile(r"[^\W\d]\w*")
 _PAIR = re.compile(r"(?<![\w.])([^\W\d]\w*)\s*\.\s*([^\W\d]\w*)")
 # In a string: what reads as a use of a name. `@name` is how pandas' query and eval refer to Python's names.
@@ -132,6 +133,11 @@ class Uses:
             yield from ((word, how) for word in _WORD.findall(normal(cell.source)))
         for cell in self._draft.cells:
             yield from ((name, f"cell {cell.index} uses {{}} in a magic or a shell line") for name in cell.reads)
+            if "type:" in cell.python:
+                comments = " ".join(_TYPE_COMMENT.findall(cell.python))
+                yield from (
+                    (word, f"a type comment in cell {cell.index} uses {{}}") for word in _WORD.findall(comments)
+                )
 
     def _evaluations(self) -> tuple[str, bool]:
         """Return why the notebook may use any name at all, and whether its strings may be evaluated."""
