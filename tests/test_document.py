@@ -99,6 +99,15 @@ def test_items_of_a_list_go_and_the_others_keep_their_bytes(old, data):
     assert json.loads(made) == [kept]
 
 
+@pytest.mark.parametrize("text", ['["a", "b", "c"]', '[ "a","b","c" ]', '[\n "a",\n "b",\n "c"\n]'])
+@pytest.mark.parametrize("kept", [["a"], ["b"], ["c"], ["a", "c"], ["b", "c"], ["a", "b"]])
+def test_what_goes_takes_one_comma_and_its_blanks_with_it(text, kept):
+    old = json.loads(text)
+    made = spliced(text.encode(), 0, old, [item for item in old if item in kept], style_of(b"{}")).decode()
+    first, between, last = text.partition('"a"')[0], text.split('"a"')[1].split('"b"')[0], text.rpartition('"c"')[2]
+    assert made == first + between.join(f'"{item}"' for item in kept) + last
+
+
 def test_bytes_that_no_encoder_would_write_stay():
     odd = b'{"cells": [ {"cell_type":"code" ,"metadata":{"x" : 1e2},\r\n "outputs":[ ], "execution_count":5,\t'
     odd += b'"source" : "\\u0041\\/" } ],"metadata":{"kaggle":{"a":1.50}} , "nbformat":4,"nbformat_minor":4}\n\n'

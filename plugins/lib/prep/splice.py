@@ -96,14 +96,15 @@ class _Splicer:
         cut = _Cut(self, at, sum(key in new for key in old))
         for key, before in old.items():  # in the order of the file, where no key stands twice
             after = new.pop(key, _GONE)
-            if before is after and (found := self.same_member(self.content, at)):
+            if before is after and cut.hole < 0 and (found := self.same_member(self.content, at)):
                 at, cut.seen, cut.last = found.end(), True, found.end(1)
                 continue
-            start = MEMBER.match(self.content, at).end()  # type: ignore[union-attr]
+            member: re.Match[bytes] = MEMBER.match(self.content, at)  # type: ignore[assignment]
             if after is _GONE:
-                at = cut.drop(self.end(start, before))
+                at = cut.drop(member.start(1), self.end(member.end(), before))
             else:
-                at = cut.keep(self.value(start, before, after, level + 1))
+                cut.fill(member.start(1))
+                at = cut.keep(self.value(member.end(), before, after, level + 1))
         if new:
             added = [self.style.encode(key) + self.style.colon.encode() + self.style.encode(value, level + 1)
                      for key, value in new.items()]  # fmt: skip
@@ -120,30 +121,40 @@ class _Splicer:
         at += 1
         cut = _Cut(self, at, sum(after is not _GONE for _, after in pairs))
         for before, after in pairs:
-            if before is after and (found := self.same_item(self.content, at)):
+            if before is after and cut.hole < 0 and (found := self.same_item(self.content, at)):
                 at, cut.seen, cut.last = found.end(), True, found.end(1)
                 continue
             start = SKIP_SPACE.match(self.content, at).end()  # type: ignore[union-attr]
             if after is _GONE:
-                at = cut.drop(self.end(start, before))
+                at = cut.drop(start, self.end(start, before))
             else:
+                cut.fill(start)
                 at = cut.keep(self.value(start, before, after, level + 1))
         return at
 
 
 class _Cut:
-    """Where in a container what goes begins and ends: with the comma before it, or after it at the front."""
+    """Where in a container what goes begins and ends: with the comma before it; at the front, up to what stays.
+
+    `hole` is where the first member began, while all so far went.
+    """
 
     def __init__(self, splicer: _Splicer, at: int, kept: int) -> None:
         self.splicer, self.kept, self.seen = splicer, kept, False
-        self.inside, self.last = at, at
+        self.inside, self.last, self.hole = at, at, -1
 
     def keep(self, end: int) -> int:
         """Return where the container goes on behind a member that stays."""
         self.seen, self.last = True, end
         return AFTER.match(self.splicer.content, end).end()  # type: ignore[union-attr]
 
-    def drop(self, end: int) -> int:
+    def fill(self, start: int) -> None:
+        """Let the member that starts here be the first, in the place of those that went."""
+        if self.hole >= 0:
+            self.splicer.edits.append((self.hole, start, b""))
+            self.hole = -1
+
+    def drop(self, start: int, end: int) -> int:
         """Cut a member out, and return where the container goes on."""
         after: re.Match[bytes] = AFTER.match(self.splicer.content, end)  # type: ignore[assignment]
         at, mark = after.end(), after.start(1)
@@ -151,8 +162,7 @@ class _Cut:
             self.splicer.edits.append((self.last, end, b""))
             self.last = end
         elif self.kept:
-            self.splicer.edits.append((self.inside, at, b""))
-            self.inside = at
+            self.hole = start if self.hole < 0 else self.hole
         elif after[1] != b",":  # nothing stays
             self.splicer.edits.append((self.inside, mark, b""))
             self.last = mark
