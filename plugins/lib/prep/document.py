@@ -48,6 +48,8 @@ WHOLE = re.compile(  # half of a pair of surrogates only with what follows it
     + rb"|\\[^u])*+",
     re.DOTALL,
 )
+BETWEEN = re.compile(_SPACE + rb",?" + _SPACE)
+ITEMS = re.compile(rb"(?:" + _STRING + _SPACE + rb",?" + _SPACE + rb")*+")
 STRINGS = re.compile(
     rb"\[" + _SPACE + _STRING + rb"(?:" + _SPACE + rb"," + _SPACE + _STRING + rb")*+" + _SPACE + rb"\]"
 )
@@ -80,20 +82,15 @@ class BigText:
         if self._content[self._start : self._start + 1] == b'"':
             yield from self._decoded(self._start + 1, self._end - 1)
             return
-        lines: list[str] = []
-        size = 0
-        for match in STRING.finditer(self._content, self._start, self._end):
-            if match.end() - match.start() > WINDOW_BYTES:
-                yield "".join(lines)
-                lines, size = [], 0
-                yield from self._decoded(match.start() + 1, match.end() - 1)
-                continue
-            lines.append(json.loads(match[0]))
-            size += match.end() - match.start()
-            if size > WINDOW_BYTES:
-                yield "".join(lines)
-                lines, size = [], 0
-        yield "".join(lines)
+        content, end, at = self._content, self._end - 1, self._start + 1
+        while (at := BETWEEN.match(content, at, end).end()) < end:  # type: ignore[union-attr]
+            cut = ITEMS.match(content, at, min(end, at + WINDOW_BYTES)).end()  # type: ignore[union-attr]
+            if cut > at:  # as many whole strings as fit
+                yield "".join(json.loads(b"[" + content[at:cut].rstrip(b" \t\r\n,") + b"]"))
+            else:  # one that does not
+                cut = value_end(content, at)
+                yield from self._decoded(at + 1, cut - 1)
+            at = cut
 
     def _decoded(self, start: int, end: int) -> Iterator[str]:
         """Decode the inside of one JSON string, cut where no escape, pair of escapes or character is in two."""

@@ -24,6 +24,7 @@ from plugins.lib.secrets.checks_random import (
     repeats,
     word_ratio,
 )
+from plugins.lib.secrets.lazy import Form
 
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -151,9 +152,16 @@ def _has_only_plain_words(value: str) -> bool:
     return bool(pieces) and digits < 2 and all(piece.lower() in PLAIN or len(piece) == 1 for piece in pieces)
 
 
+def _without_count(value: str) -> str:
+    """Return a value without 1, 12, 123, ... at its end, which examples put behind a plain word."""
+    body = value.rstrip("123456789")
+    return body if "123456789".startswith(value[len(body) :]) else value
+
+
 def is_password(value: str) -> bool:
     """Accept what a person would type as a password: no plain word, no call, no path, no template."""
-    if len(value) < 5 or is_stand_in(value) or REFERENCE.fullmatch(value) or _has_only_plain_words(value):
+    plain = len(value) < 5 or REFERENCE.fullmatch(value) or _has_only_plain_words(_without_count(value))
+    if plain or is_stand_in(value):
         return False
     if APP_PASSWORD.fullmatch(value):
         return not any(map(is_word, value.split()[:2]))
@@ -191,8 +199,12 @@ def is_passphrase(value: str) -> bool:
 
 
 def is_url_password(value: str) -> bool:
-    """Accept the password of a URL; whoever writes one down there rarely means a placeholder."""
-    return not is_stand_in(value) and not _is_trivial(value)
+    """Accept the password of a URL; whoever writes one down there rarely means a placeholder; a port is none."""
+    if "%" in value:
+        from urllib.parse import unquote
+
+        value = unquote(value)
+    return not is_stand_in(value) and not _is_trivial(value) and not re.match(r"\d{2,5}[?#]", value)
 
 
 def is_url_password_with_slash(value: str) -> bool:
@@ -211,6 +223,27 @@ def is_base64_data(value: str) -> bool:
     return len(text) >= 6 and not is_stand_in(text.decode("latin-1")) and not value.isalpha() | value.isdigit()
 
 
+def is_readable(value: str) -> bool:
+    """Accept base64 of what people could type, in a place where all values are base64."""
+    text = _decoded(value.rstrip("=")) if len(value.rstrip("=")) % 4 != 1 else b""
+    return len(text) >= 5 and text.isascii() and text.decode().strip().isprintable() and is_base64_data(value)
+
+
+def is_lot(value: str) -> bool:
+    """Accept a value that is drawn by lot without doubt: no name of a thing reads like this."""
+    return is_mixing(value) or (is_strong(value) and word_ratio(value) < 0.3) or is_long(value)
+
+
+def is_strewn(value: str) -> bool:
+    """Accept a value drawn by lot, and a short one with signs or digits among its letters."""
+    return is_lot(value) or is_soup(value)
+
+
+def is_long(value: str) -> bool:
+    """Accept a random value of letters in both cases, so long that no name is."""
+    return len(value) >= 24 and value.lower() != value != value.upper() and is_random(value) and word_ratio(value) < 0.2
+
+
 def is_weak_password(value: str) -> bool:
     """Accept any password but the words that stand for one: it was found where only passwords stand."""
     return not _is_trivial(value) and not is_stand_in(value) and not value.startswith(("$", "%"))
@@ -218,7 +251,7 @@ def is_weak_password(value: str) -> bool:
 
 def is_soup(value: str) -> bool:
     """Accept a short secret that no name looks like: punctuation, or a digit between letters of both cases."""
-    if len(value) < 6 or repeats(value) or not is_password(value):
+    if len(value) < 6 or repeats(value) or is_ascending(value) or not is_password(value):
         return False
     digits = sum(map(str.isdigit, value))
     ratio = word_ratio(value)
@@ -291,6 +324,10 @@ CHECKS = {
     "service": is_service,
     "secret": is_secret,
     "mixing": is_mixing,
+    "lot": is_lot,
+    "strewn": is_strewn,
+    "soup": is_soup,
+    "readable": is_readable,
     "typed": is_typed,
     "slack": is_slack,
     "bot": is_bot,

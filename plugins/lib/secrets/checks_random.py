@@ -7,6 +7,8 @@ import re
 from functools import lru_cache
 from itertools import pairwise
 
+from plugins.lib.secrets.lazy import Form
+
 # How much likelier one letter (row, a-z) is followed by another (column) in the words of program sources than by
 # chance: 0 = 64 times less likely, 6 = as likely, 9 = 8 times likelier. Counted over Python's standard library.
 PAIRS = (
@@ -23,7 +25,7 @@ PAIRS = (
 
 STAND_IN = Form(
     r"#{3}|example|placeholder|your[-_ ]?|[-_ ]your|x{5}|\*{3}|\.{3}|\u2026|\u2022{3}|change[-_ ]?(?:me|it|this)"
-    r"|redacted"
+    r"|redacted|Eby8vdM02xNOcqF|C2y6yDjf5/R\+ob0N8A"  # the published keys of emulators: Azurite, Cosmos DB
     r"|(?:^|[-_. ])(?:dummy|fake|replace|insert|enter|put|here|hidden|removed|todo|sample|mock|masked|censored|xxx+)"
     r"(?:$|[-_. ])|goes[-_ ]?here|[-_]here\b|fill[-_ ]?in|lorem|foobar|not[-_ ]?a?[-_ ]?real",
     re.IGNORECASE,
@@ -31,7 +33,7 @@ STAND_IN = Form(
 HOLE = Form(  # of shells, Python, Jinja, Ruby, Windows, documentation
     r"\$\{\{?[ \w.:?=+/-]{1,200}\}|\{\{[^}]{2,200}\}\}|<[A-Za-z_][\w \-./|]{0,80}>|%\(\w+\)s|\$\([^)]{1,100}\)"
     r"|\{[A-Za-z_][\w.\[\]\"'()!:]+\}|^\{\d*\}$|^\$[A-Za-z_]\w*$|^%\w+%$|^\[[A-Za-z _-]+\]$|^#\{.*\}$|^@[\w.]+@$"
-    r"|^\{.*\}$|^\(.*\)$|^%[sdr]$|^__\w+__$|\{\}|^<.*>$|\$\$\w+"
+    r"|%\d*\.\d*f|^\{.*\}$|^\(.*\)$|^%[sdr]$|^__\w+__$|\{\}|^<.*>$|\$\$\w+"
 )
 SEQUENCE = Form(r"0123456789|1234567890|abcdefghijkl|qwertyuiop", re.IGNORECASE)
 RUN = Form(r"(.)\1{7,}")
@@ -39,6 +41,7 @@ REFERENCE = Form(  # an address, a path, a file's name, a call, an attribute, an
     r"(?:https?|ftp|file|s3|gs|gcs|hdfs|arn|data|projects|urn):?[:/].*|[.~]{0,2}/[\w.~-]+/.*|[A-Za-z]:\\.*"
     r"|[\w./~-]+\.(?:txt|json|pem|env|ya?ml|key|csv|crt|cer|py|ipynb|html?|js|png|jpg|cfg|ini|toml|xml|md|h5|pkl|p12|jks)"
     r"|(?:ref\+)?(?:vault|ssm|op|awssm|gcpsm|azurekv|keyring|env|secretsmanager|arn|kms|sops)[+:].*"
+    r"|#[0-9a-f]{6}(?:[0-9a-f]{2})?"
     r"|[a-z][\w-]*-\d+(?:\.\d+)+|@Microsoft\..*|![a-z]+|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*){2,}"
     r"|[A-Za-z_][\w.]*(?:\(|\[).*|--?[a-z][\w-]*"
     r"|(?:os|env|self|this|config|settings|process|args|options|params|request|secrets|app|conf|data)\.[\w.]+",

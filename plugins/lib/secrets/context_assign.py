@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import string
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plugins.lib.secrets import checks, checks_random
+from plugins.lib.secrets.lazy import Form
 from plugins.lib.secrets.rules_read import compile_re2
 
 if TYPE_CHECKING:
@@ -115,6 +117,7 @@ def _quoted(text: str, start: int, quote: str) -> str | None:
 BARE = Form(r"[^\s\"'`<>,;\\]{4,512}")
 SOUP = Form(r"[^\s\"'`]{8,120}(?=[ \t]*$)", re.MULTILINE)
 CODE = Form(r"[A-Za-z_$][\w.]*(?:\(.*\)|\[.*\])[;,]?|\$\w+[;,]?|[\w.]+[;,]?")
+MEMBER = Form(r"\$\w+(?:->|::|\[)")  # of PHP
 CALL = Form(r"[A-Za-z_][\w.]*[(\[]|![a-z]+$")
 
 
@@ -131,13 +134,15 @@ def _is_soup(value: str) -> bool:
 
 def _bare(text: str, start: int) -> str | None:
     """Return an unquoted value, None where it is an expression, a substitution or the end of a placeholder."""
+    if MEMBER.match(text, start):
+        return None
     soup = SOUP.match(text, start)
     if soup and _is_soup(soup[0]):
-        return soup[0]
+        return str(soup[0])
     match = BARE.match(text, start)
     if match is None or CALL.match(match[0]) or match[0].startswith(("$(", "@", "`")):
         return None
-    value = match[0].rstrip(".:\\|")
+    value: str = match[0].rstrip(".:\\|")
     for opening, closing in ("()", "[]", "{}"):
         if value.endswith(closing) and opening not in value:
             value = value.rstrip(closing)
@@ -231,16 +236,24 @@ def _accept_password(found: Assigned, text: str) -> bool:
         return False
     if found.operator in ("", ",") and not (checks.is_soup(found.value) or checks.is_typed(found.value)):
         return False
+    if found.operator == "," and _is_list_item(found.value):
+        return False
     if found.is_quoted and found.operator == "=" and len(found.name) <= 8 and checks.is_passphrase(found.value):
         return True
     return checks.is_password(found.value) and (found.is_quoted or _is_value(found, text))
+
+
+def _is_list_item(value: str) -> bool:
+    """Tell whether a value is a name of three words or more, as its neighbour in a list is."""
+    return len(checks_random.PIECE.findall(value)) >= 3 and checks_random.word_ratio(value) > 0.6
 
 
 def _accept_token(found: Assigned, text: str) -> bool:
     """Accept a random value under a name for secrets; the vaguer the name, the longer it has to be."""
     value = found.value
     is_reference = checks_random.REFERENCE.fullmatch(value) and not (len(value) >= 24 and checks.is_strong(value))
-    if is_reference or ADDRESS.fullmatch(value) or not PRINTABLE.fullmatch(value) or DIGEST.match(value):
+    is_item = found.operator == "," and _is_list_item(value)
+    if is_reference or is_item or ADDRESS.fullmatch(value) or not PRINTABLE.fullmatch(value) or DIGEST.match(value):
         return False
     if STRONG_NAME.search(found.name) is None or ID_END.search(found.name):
         is_id = checks_random.UUID.fullmatch(value) or (found.is_quoted and checks_random.HEXADECIMAL.fullmatch(value))
@@ -264,14 +277,25 @@ PRINTABLE = Form(r"\S+")
 TOKEN = Form(r"[\w.\-+/~:$!@%&*^#|]+={0,3}", re.ASCII)
 
 
-def find(text: str, data: bytes) -> Iterator[tuple[str, str, str, int]]:
-    """Yield (kind, variable, value, start) of each secret that its name gives away."""
-    search, position = pattern().search, 0
+def _is_named_argument(text: str, start: int, found: Assigned) -> bool:
+    """Tell whether what stands before a comma is a quoted name, and neither a subscript nor a line of base64."""
+    if not found.close.startswith(QUOTES) or "]" in found.close:
+        return False
+    before = text[max(0, start - NAME_CHARS) : start].rstrip(string.ascii_letters + string.digits + "_.-")
+    is_part = len(found.name) < 12 and before.endswith(("+", "/", "="))
+    return not is_part and not (len(found.name) >= 12 and checks_random.is_random(found.name))
+
+
+def find(text: str, data: bytes, position: int = 0) -> Iterator[tuple[str, str, str, int]]:
+    """Yield (kind, variable, value, start) of each secret that its name gives away, from `position` on."""
+    search = pattern().search
     while match := search(data, position):
         position = match.end() - 4  # the value may hold a name of its own, as in key="password">...
         found = read(text, match.start())
-        if found is None or (found.operator == "," and not found.close.startswith(QUOTES)):
+        if found is None or (found.operator == "," and not _is_named_argument(text, match.start(), found)):
             continue
+        if found.operator == "|" and text.rfind("{{", max(0, match.start() - 80), match.start()) >= 0:
+            continue  # a filter of a template
         if not found.is_quoted:
             position = max(position, found.start + len(found.value))  # but no bare value does
         is_password = _is_word_end(found.name)

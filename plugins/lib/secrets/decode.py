@@ -6,17 +6,17 @@ Everything here is linear in its input, and what can grow (inflating, decoding a
 from __future__ import annotations
 
 import binascii
-import html
 import json
 import re
 import string
 import struct
 import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import unquote
+
+from plugins.lib.secrets.lazy import Form
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 MAX_DECODED_CHARS = 4 * 1024**2  # of one base64 text
 MAX_INFLATED_BYTES = 1024**2  # of one PNG text chunk
@@ -53,10 +53,10 @@ _ESCAPE = Form(r"\\(u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|.)", re.DOTALL)
 _CONTROL = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", "e": "\x1b", "\n": ""}
 # By the character without which none occurs. `\n` and `\t` hide a token only when it follows at once.
 _TRIGGERS = (
-    ("\\", re.compile(r"\\(?:[\"'/\\_*.-]|u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|[nrt](?=[A-Za-z0-9]))")),
-    ("%", re.compile(r"%[2-7][0-9A-Fa-f]")),
-    ("&", re.compile(r"&(?:#\w{1,8}|quot|apos|amp|lt|gt|nbsp|shy|ZeroWidthSpace);")),
-    ("<", re.compile(rf"</?(?:{_INLINE}|{_INLINE.upper()})\b[^<>\n]*>")),  # with IGNORECASE ten times slower
+    ("\\", Form(r"\\(?:[\"'/\\_*.-]|u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|[nrt](?=[A-Za-z0-9]))")),
+    ("%", Form(r"%[2-7][0-9A-Fa-f]")),
+    ("&", Form(r"&(?:#\w{1,8}|quot|apos|amp|lt|gt|nbsp|shy|ZeroWidthSpace);")),
+    ("<", Form(rf"</?(?:{_INLINE}|{_INLINE.upper()})\b[^<>\n]*>")),  # with IGNORECASE ten times slower
 )
 
 
@@ -70,10 +70,14 @@ def plain(line: str) -> str:
     if "\\" in line:
         line = _ESCAPE.sub(_unescaped, line)
     if "&" in line:
+        import html  # its table of entities is large
+
         line = html.unescape(line)
     if "<" in line:
         line = _TAG.sub("", _BLOCK_TAG.sub(" ", line))
     if "%" in line:
+        from urllib.parse import unquote
+
         line = unquote(line, errors="replace")
     return seen(line)
 
@@ -108,6 +112,8 @@ _WRAP = Form(r"(?:\\n|\\\n|[\"' \t\r\n]){1,60}")
 _UNPRINTABLE = bytes(code for code in range(32) if code not in b"\t\n\r\x1b") + b"\x7f"
 _PRINTABLE = bytes(range(32, 127)) + b"\t\n\r\x1b"
 _PNG = b"\x89PNG\r\n\x1a\n"
+_STANDARD = bytes.maketrans(b"-_", b"+/")
+_PATH_END = Form(rb"[/_-]")
 
 
 class Decoded(NamedTuple):
@@ -167,22 +173,49 @@ def decode_base64(text: str) -> bytes:
 def texts_of(data: bytes) -> Iterator[str]:
     """Yield what can be read in decoded bytes: the text they are, or the text chunks of a PNG."""
     if data.startswith(_PNG):
-        yield from png_texts(data)
+        yield from png_texts(data.__getitem__, len(data))
     elif (text := _as_text(data)) is not None:
         yield text
 
 
-def _run_texts(run: str) -> list[str]:
+def texts_in(flat: str) -> Iterator[str]:
+    """Yield what can be read in base64 without line ends; of an image only its text chunks are decoded."""
+    head = decode_base64(flat[:_HEAD_CHARS])
+    if not _is_readable(head):
+        return
+    if not head.startswith(_PNG):
+        yield from texts_of(decode_base64(flat))
+        return
+
+    def read(span: slice) -> bytes:
+        begin = span.start // 3
+        data = decode_base64(flat[begin * 4 : (span.stop + 2) // 3 * 4])
+        return data[span.start - begin * 3 : span.stop - begin * 3]
+
+    yield from png_texts(read, len(flat.rstrip("=")) * 3 // 4)
+
+
+def _is_readable(head: bytes) -> bool:
+    """Tell whether the first bytes of something may begin a text or a PNG."""
+    others = len(head.translate(None, _PRINTABLE))
+    return others * 3 <= len(head) or head.startswith(_PNG) or not any(head[1::2])
+
+
+def _run_texts(run: bytes) -> list[str]:
     """Return the texts in one run; a path or a word may stand before its encoded part."""
-    starts = [0, *(match.end() for match in re.finditer(r"[/_-]", run[:200]))][:6]
+    starts = [0]
+    if not run.isalnum():
+        starts = [0, *(match.end() for match in _PATH_END.finditer(run[:200]))][:6]
     if len(run) >= PAYLOAD_CHARS:
         starts += [1, 2, 3]  # a window may begin anywhere
     for start in starts:
         if len(run) - start < MIN_RUN:
             break
-        head = decode_base64(run[start : start + _HEAD_CHARS])
-        if head.startswith(_PNG) or _as_text(head[: len(head) // 3 * 3]) is not None:
-            return [text for text in texts_of(decode_base64(run[start:])) if text]
+        head = binascii.a2b_base64(
+            run[start : start + min(_HEAD_CHARS, (len(run) - start) // 4 * 4)].translate(_STANDARD)
+        )
+        if _is_readable(head) and (head.startswith(_PNG) or _as_text(head[: len(head) // 3 * 3]) is not None):
+            return [text for text in texts_in(run[start:].decode("ascii")) if text]
     return []
 
 
@@ -196,7 +229,8 @@ def base64_runs(text: str) -> Iterator[Decoded]:
     """Yield the runs of base64 that hold text or a PNG, or that are too long to be a token."""
     for start, end, lines in _blocks(text):
         run = text[start:end] if len(lines) == 1 else "".join(text[a:b] for a, b in lines)
-        texts = _run_texts(run)
+        is_flat = run.islower() or run.isupper() or not run.strip("-_/")  # a path, a constant's name, a rule
+        texts = [] if is_flat else _run_texts(run.encode("ascii", "replace"))
         payload = len(run) >= PAYLOAD_CHARS or text.endswith(";base64,", max(0, start - 8), start)
         if payload and not texts and _is_key(text, start, run, several=len(lines) > 1):
             payload = False
@@ -228,16 +262,19 @@ def _chunk_text(kind: bytes, data: bytes) -> str:
     return f'"{keyword.decode("latin-1")}": "{text}"'
 
 
-def png_texts(data: bytes) -> Iterator[str]:
-    """Yield the text chunks of a PNG image, which may be cut short."""
+def png_texts(read: Callable[[slice], bytes], size: int) -> Iterator[str]:
+    """Yield the text chunks of a PNG image, which may be cut short; `read` gives a slice of its `size` bytes."""
     at = len(_PNG)
     for _ in range(MAX_PNG_CHUNKS):
-        if at + 8 > len(data):
+        if at + 8 > size:
             return
-        size, kind = struct.unpack_from(">I4s", data, at)
+        header = read(slice(at, at + 8))
+        if len(header) < 8:
+            return
+        length, kind = struct.unpack(">I4s", header)
         if kind in (b"tEXt", b"zTXt", b"iTXt"):
-            yield _chunk_text(kind, data[at + 8 : at + 8 + min(size, MAX_INFLATED_BYTES)])
-        at += size + 12
+            yield _chunk_text(kind, read(slice(at + 8, at + 8 + min(length, MAX_INFLATED_BYTES))))
+        at += length + 12
 
 
 # ---------------------------------------------------------------- JSON

@@ -9,9 +9,11 @@ from __future__ import annotations
 import ast
 import re
 import warnings
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from plugins.lib.secrets.constants import MAX_VALUE_CHARS, Folder, learn, terms
+from plugins.lib.secrets.lazy import Form
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,15 +22,16 @@ MAX_CELL_CHARS = 256 * 1024  # of code that is parsed
 MAX_RESULTS = 2000  # of one notebook
 CONTEXT_BYTES = 200  # of the line around an expression, so that a rule sees the name it is given to
 MIN_VALUE_CHARS = 8
+NAME_CHARS = 120  # of a name and what stands around it
 
 _PREFIX = r"[rRbBuUfF]{0,2}"
 _NEIGHBOURS = Form(rf"[\"'](?<=[\w+/=.:~-][\"'])[\s\\+]*{_PREFIX}[\"'](?=[\w+/=.:~-])")
 _JOINED = Form(r"\.join\(\s*[\[(]")
-_CONSTANT = Form(
-    rf"^[ \t]*(\w+)[ \t]*(?::[ \t]*\w+[ \t]*)?=[ \t]*\(?{_PREFIX}([\"'])([\w+/=.:~@-]{{2,}})\2", re.MULTILINE
-)
-_SUM = Form(r"\+=?\s*(\w+)")
-_SUMMED = Form(r"(\w+)\s*\+")
+_GIVEN = Form(rf"=[ \t]*\(?{_PREFIX}([\"'])([\w+/=.:~@-]{{2,}})\1")
+_TAKER = Form(r"[ \t]*(\w+)[ \t]*(?::[ \t]*\w+[ \t]*)?")
+_FIRST_WORD = Form(r"=?\s*(\w+)")
+_LAST_WORD = Form(r"(\w+)\s*\Z")
+_PLAIN_VALUE = Form(r"[A-Z][a-z]+|.*\.[a-z][a-z0-9]{1,3}")
 _FIELD = Form(r"\{(\w+)\}")
 _FORMATTED = Form(r"[\"']\s*%\s*[(\w]|\.format\(|\.join\(")
 _MAGIC_LINE = Form(r"^([ \t]*)[%!?].*|^(.*\S\?{1,2})[ \t]*$", re.MULTILINE)
@@ -39,8 +42,29 @@ _ONE_LITERAL = Form(_LITERAL)
 
 
 def _is_fragment(value: str) -> bool:
-    """Tell whether a constant could be a part of a token: it is no word in lower case."""
-    return value[-1] in "_-" or (len(value) >= 6 and (not value.islower() or any(char.isdigit() for char in value)))
+    """Tell whether a constant could be a part of a token: it is no word and no name of a file."""
+    if value[-1] in "_-":
+        return value[0].isalnum()
+    is_plain = len(value) < 6 or (value.islower() and not any(map(str.isdigit, value)))
+    return not is_plain and _PLAIN_VALUE.fullmatch(value) is None
+
+
+def _summed(source: str) -> Iterator[str]:
+    """Yield the words on either side of a plus."""
+    parts = source.split("+")
+    for left, right in pairwise(parts):
+        for match in (_LAST_WORD.search(left[-NAME_CHARS:]), _FIRST_WORD.match(right[:NAME_CHARS])):
+            if match:
+                yield match[1]
+
+
+def _constants(source: str) -> Iterator[tuple[str, str]]:
+    """Yield (name, value) of the lines that give a short text to a name."""
+    for match in _GIVEN.finditer(source):
+        begin = source.rfind("\n", max(0, match.start() - NAME_CHARS), match.start()) + 1
+        taker = _TAKER.fullmatch(source, begin, match.start())
+        if taker:
+            yield taker[1], match[2]
 
 
 def _may_split(source: str, names: set[str]) -> bool:
@@ -49,7 +73,7 @@ def _may_split(source: str, names: set[str]) -> bool:
         return True
     if not names:
         return False
-    if "+" in source and any(m[1] in names for form in (_SUM, _SUMMED) for m in form.finditer(source)):
+    if "+" in source and not names.isdisjoint(_summed(source)):
         return True
     if "{" in source and any(match[1] in names for match in _FIELD.finditer(source)):
         return True
@@ -196,10 +220,12 @@ def folded(sources: Iterable[tuple[int | None, str]]) -> Iterator[tuple[int | No
     names: dict[str, str] = {}
     fragments: set[str] = set()
     left = MAX_RESULTS
-    for cell, source in sources:
-        if len(source) > MAX_CELL_CHARS:
-            continue
-        constants = {match[1]: match[3] for match in _CONSTANT.finditer(source)} if "=" in source else {}
+    cells = [(cell, source) for cell, source in sources if len(source) <= MAX_CELL_CHARS]
+    whole = "\n\0\n".join([source for _, source in cells])  # nothing that splits a token goes across
+    if not _may_split(whole, {name for name, value in _constants(whole) if _is_fragment(value)}):
+        return
+    for cell, source in cells:
+        constants = dict(_constants(source)) if "=" in source else {}
         names.update(constants)
         fragments.update(name for name, value in constants.items() if _is_fragment(value))
         if _may_split(source, fragments):

@@ -16,7 +16,7 @@ class Form:
     findall: Any
     sub: Any
 
-    def __init__(self, form: str, flags: int = 0) -> None:
+    def __init__(self, form: str | bytes, flags: int = 0) -> None:
         self.form, self.flags = form, flags
 
     def __getattr__(self, name: str) -> Any:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, insort
 from functools import cache
+from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plugins.lib.secrets import context_assign, rules_read
+from plugins.lib.secrets.lazy import Form
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,6 +52,9 @@ NEAR_BYTES = WORD_BYTES | frozenset(b"+/=-?%^!@$*~|")
 
 # What has to follow a word that occurs in every other text, lest its rules run for nothing.
 WORD_GUARDS = {
+    "environ": r"(?:\.get|\.setdefault)?\s{0,9}[(\[]\s{0,9}[\"'][^\"'\n]{1,80}[\"']\s{0,9}[)\]]?\s{0,9}(?:,|or\s)",
+    "config(": r"\s{0,9}[\"'][^\"'\n]{1,80}[\"']\s{0,9},",
+    ":-": r"[\"']?[^\s\"'{}|$:-][^\s{}|]{3,300}\}",
     "token": r"[\"']?[ \t]+(?:[\"']|[\w+/=.-]{15})",
     "secret": r"[\"']?[ \t]+(?:[\"']|[\w+/=.-]{15})",
     "default=": r"\s*[\"']",
@@ -60,6 +65,10 @@ WORD_GUARDS = {
     "basic": r"\s+[A-Za-z0-9+/]{8}",
 }
 
+VALUE = Form(r"\{(\d+),\d{3}\}\).*")  # the end of a form: what may be up to hundreds of characters long
+REPEAT = r"{\1})"  # its least length is enough to tell that there may be one
+GROUP = Form(r"(?<!\\)\((?!\?)|\(\?P<name>")  # one that captures
+
 
 class Tables(NamedTuple):
     """The compiled searches over a whole text and the rules that a hit calls for."""
@@ -68,7 +77,8 @@ class Tables(NamedTuple):
     by_prefix: dict[bytes, list[Rule]]
     prefix_sizes: list[int]
     words: Any
-    by_word: dict[bytes, list[Rule]]
+    by_word: dict[str, list[Rule]]
+    others: Any  # where the first assignment may stand, or the first match of the rules that no word announces
 
 
 def _alternatives(words: list[str]) -> str:
@@ -91,7 +101,6 @@ def _tables() -> Tables:
         if not rule.is_prefixed:
             for word in rule.words:
                 by_word.setdefault(word, []).append(rule)
-    inner = {word: [r for w, rules in by_word.items() if w in word for r in rules] for word in by_word}
     return Tables(
         rules_read.compile_re2(rf"(?:^|[^A-Za-z0-9_]|\\[nrt]|%[0-9A-Fa-f]{{2}})({_alternatives(sorted(guards))})"),
         by_prefix,
@@ -99,8 +108,22 @@ def _tables() -> Tables:
         rules_read.compile_re2(
             _alternatives([re.escape(w) + WORD_GUARDS.get(w, "") for w in by_word]), ignore_case=True
         ),
-        {word.encode(): rules for word, rules in inner.items()},
+        by_word,
+        rules_read.compile_re2(
+            "|".join(f"(?:{GROUP.sub('(?:', VALUE.sub(REPEAT, rule.form))})" for rule in rules_read.anywhere())
+            + f"|(?i:{context_assign.ASSIGNED})"
+        ),
     )
+
+
+@cache
+def _rules_of(word: str) -> list[Rule]:
+    """Return the rules of a word and of the words inside it."""
+    return [rule for inner, rules in _tables().by_word.items() if inner in word for rule in rules]
+
+
+LINE_BEFORE = Form(rb"[A-Za-z0-9+/]{40,}(?:\\[nr]|[\"',\s]){1,20}\Z")
+LINE_AFTER = Form(rb"(?:\\[nr]|[\"',\s]){1,20}[A-Za-z0-9+/]{40,}")
 
 
 def _is_closed(data: bytes, end: int, inside: frozenset[int]) -> bool:
@@ -109,9 +132,14 @@ def _is_closed(data: bytes, end: int, inside: frozenset[int]) -> bool:
 
 
 def _is_in_base64(data: bytes, start: int, end: int) -> bool:
-    """Tell whether a sign of base64 stands beside a token whose prefix could be base64 as well."""
+    """Tell whether base64 goes on beside a token whose prefix could be base64 as well, or in the next line."""
     before, after = data[start - 1 : start], data[end : end + 1]
-    return before == b"+" or after == b"+" or (before == b"/" and data[start - 2 : start - 1].isalnum())
+    if before == b"+" or after == b"+" or (before == b"/" and data[start - 2 : start - 1].isalnum()):
+        return True
+    if after == b"/" and data[end + 1 : end + 2].isalnum():
+        return True
+    lines = LINE_BEFORE.search(data, max(0, start - 200), start), LINE_AFTER.match(data, end, end + 200)
+    return any(b"+" in line[0] or b"/" in line[0] for line in lines if line)
 
 
 def _prefixed(text: str, data: bytes, tables: Tables) -> Iterator[tuple[Rule, int, int]]:
@@ -127,12 +155,15 @@ def _prefixed(text: str, data: bytes, tables: Tables) -> Iterator[tuple[Rule, in
                     yield rule, start, found.end()
 
 
-HASHES = re.compile(
+HASHES = Form(
     rb"commit|checkout|sha\d*|md5|hash|digest|revision|etag|checksum|fingerprint|guid|uuid|\bid\b|_id\b|version|blob|tree"
     rb"|resolve|snapshot|track|folder|file",
     re.IGNORECASE,
 )
-SECRET_WORDS = re.compile(rb"token|secret|key|client", re.IGNORECASE)
+COMMENT = Form(rb"#|(?<!:)//|<-")
+COMMENTED_CHARS = 400
+KEY_WORDS = Form(rb"token|secret|key|api\b|pass", re.IGNORECASE)
+SECRET_WORDS = Form(rb"token|secret|key|client", re.IGNORECASE)
 
 
 def _is_no_secret(data: bytes, word_end: int, start: int, end: int) -> bool:
@@ -181,27 +212,53 @@ def _around(rule: Rule, data: bytes, hit: Any, done: dict[Rule, int]) -> Iterato
             yield start, stop
 
 
-def _guarded(hit: bytes, tables: Tables) -> list[Rule]:
-    """Return the rules of the word that a hit begins with."""
-    return next(tables.by_word[word.encode()] for word in WORD_GUARDS if hit.startswith(word.encode()))
+def _commented(data: bytes, hit: Any) -> tuple[int, int] | None:
+    """Return (begin, end) of the code before a comment that says that there is a key of the vendor named by a hit."""
+    begin = max(hit.start() - COMMENTED_CHARS, 0)
+    head = data[begin : hit.start()]
+    if not (b"#" in head or b"//" in head or b"<-" in head):
+        return None
+    begin += max(head.rfind(b"\n"), 0)
+    comment = COMMENT.search(data, begin, hit.start())
+    if comment is None or not KEY_WORDS.search(data, comment.start(), hit.end() + rules_read.GAP_CHARS):
+        return None
+    return begin, comment.start()
+
+
+def _before_comment(rule: Rule, data: bytes, code: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """Yield the spans of a rule's secret in the code before a comment."""
+    for found in rule.pattern.finditer(data, *code):
+        start, stop = _secret_span(rule, found)
+        if not _is_no_secret(data, code[0], start, stop) and _is_closed(data, stop, NEAR_BYTES):
+            yield start, stop
+
+
+def _word_of(hit: str, tables: Tables) -> str:
+    """Return the word that a hit is, or begins with."""
+    return hit if hit in tables.by_word else next(word for word in WORD_GUARDS if hit.startswith(word))
 
 
 def _by_words(text: str, data: bytes, tables: Tables) -> Iterator[tuple[Rule, int, int]]:
     """Yield the secrets that stand beside a word, or that hold it."""
     done: dict[Rule, int] = {}
-    for hit in tables.words.finditer(data):
-        word = hit.group().lower()
-        for rule in tables.by_word.get(word) or _guarded(word, tables):
-            for start, end in _around(rule, data, hit, done):
+    search, position = tables.words.search, 0
+    while hit := search(data, position):
+        word = _word_of(hit.group().lower().decode("latin-1"), tables)
+        position = hit.start() + len(word)  # what had to follow it may hold other words
+        code = _commented(data, hit)
+        for rule in _rules_of(word):
+            spans = _around(rule, data, hit, done)
+            if code and rule.is_near:
+                spans = chain(spans, _before_comment(rule, data, code))
+            for start, end in spans:
                 if rule.check(text[start:end]):
                     yield rule, start, end
 
 
-def _anywhere(text: str, data: bytes, tables: Tables) -> Iterator[tuple[Rule, int, int]]:
-    """Yield the tokens that no prefix and no word announces."""
-    del tables
+def _anywhere(text: str, data: bytes, first: int) -> Iterator[tuple[Rule, int, int]]:
+    """Yield the tokens that no prefix and no word announces, of which none begins before `first`."""
     for rule in rules_read.anywhere():
-        for found in rule.pattern.finditer(data):
+        for found in rule.pattern.finditer(data, first):
             start, end = _secret_span(rule, found)
             if _has_other_name(rule, found):
                 continue
@@ -214,16 +271,17 @@ def _candidates(text: str) -> Iterator[Candidate]:
     tables = _tables()
     data = text.encode("latin-1", "replace")  # one byte a character, so that offsets are those of the text
     order = 0
-    for source in (_prefixed, _by_words, _anywhere):
-        for rule, start, end in source(text, data, tables):
-            order += 1
-            match = Match(rule.kind, rule.variable, text[start:end], start, end, rule.title)
-            yield Candidate(rule.rank, start - end, order, match)
-    for kind, variable, value, start in context_assign.find(text, data):
+    other = tables.others.search(data)
+    sources = [_prefixed(text, data, tables), _by_words(text, data, tables)]
+    sources += [_anywhere(text, data, other.start())] if other else []
+    for rule, start, end in chain.from_iterable(sources):
         order += 1
-        yield Candidate(
-            NAMED_RANK, -len(value), order, Match(kind, variable, value, start, start + len(value), NAMED[kind])
-        )
+        match = Match(rule.kind, rule.variable, text[start:end], start, end, rule.title)
+        yield Candidate(rule.rank, start - end, order, match)
+    for kind, variable, value, start in context_assign.find(text, data, other.start()) if other else ():
+        order += 1
+        match = Match(kind, variable, value, start, start + len(value), NAMED[kind])
+        yield Candidate(NAMED_RANK, -len(value), order, match)
 
 
 def _without_overlaps(candidates: list[Candidate]) -> list[Match]:

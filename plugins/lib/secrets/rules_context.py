@@ -13,6 +13,10 @@ command-line-token  ACCESS_TOKEN  token on a command line
 environment-secret  SECRET  secret in the environment
     (?m)^[ \t]*(?:ENV|ARG|setx|setenv|export)[ \t]+(?P<name>\w{0,40}(?i:passw(?:or)?d|pass|pwd|pw|passphrase|secret
         |token|key|auth))[ \t]+["']?([^\s"'<>|;&=$]{5,400})["']?[ \t]*$  check=secret
+environment-secret  SECRET  secret in the environment
+    (?m)(?:^[ \t]*(?:\d{1,6}[ \t,;]+)?|<t[dh][^<>]{0,60}>)(?P<name>(?i:[\w.-]{0,40}(?:passw(?:or)?d|passphrase|secret)
+        |[\w.-]{1,40}(?:pass|pwd|token|key))(?i:_?base)?)(?:[ \t]+|[,;][ \t]*|</t[dh]>\s*<td[^<>]{0,60}>)["']?
+        ([^\s"'<>|;&=$(){}\[\],]{12,400})["']?[ \t]*(?:$|</td>)  check=strewn
 """
 
 CONTEXT = r"""
@@ -71,6 +75,8 @@ database-connection-string  DATABASE_PASSWORD  password in a connection string  
 database-connection-string  DATABASE_PASSWORD  password in a connection string  password=,pwd=
     (?:^|["'\s])(?:password|pwd)=([^;'"\s<>&]{3,100});\s*(?:uid|user|server|host|data|initial|database|port|trusted
         |encrypt|persist)  span=2:200  check=weak
+url-password  DATABASE_URL  password in a URL  ://
+    ://[^\s:/?#@'"<>`]{1,100}@[^\s:/?#@'"<>`]{1,100}:([^\s@/?#'"<>`]{3,200})@[\w.-]  span=2:400  check=url
 sql-password  DATABASE_PASSWORD  password in SQL  identified by
     identified\s+by\s+(?:values\s+)?['"]([^'"\n]{3,100})['"]  span=2:200  check=weak
 sql-password  DATABASE_PASSWORD  password in SQL  create user,alter user,create role,alter role,create login,alter login
@@ -78,11 +84,13 @@ sql-password  DATABASE_PASSWORD  password in SQL  create user,alter user,create 
     span=10:400  check=weak
 sql-password  DATABASE_PASSWORD  password in SQL  set password
     set\s+password\b[^;\n]{0,120}?=\s*(?:password\s*\(\s*)?['"]([^'"\n]{3,100})['"]  span=2:300  check=weak
+telegram-token  TELEGRAM_TOKEN  Telegram bot token  api.telegram.org/bot  \.org/bot(\d{8,10}:[\w-]{35})\b  span=2:80
+    check=bot
 softlayer-url  SOFTLAYER_API_KEY  SoftLayer key in a URL  api.softlayer.com/
     softlayer\.com/(?:soap|rest|xmlrpc)/(?:v3|v3\.1)/([a-z0-9]{64})  span=16:200
 # Commands
 curl-user  BASIC_AUTH  curl --user  curl
-    \bcurl\b(?:[^\n]|\\\r?\n){0,400}?\s(?:-u|--user|--proxy-user|-U)(?:\s+|=)?["']?[^\s:'"]{1,100}:([^\s'"]{3,200})
+    \bcurl\b(?:[^\n]|\\\r?\n){0,400}?\s(?:-u|--user|--proxy-user|-U)(?:\s+|=)?["']?[^\s:'"]{0,100}:([^\s'"]{3,200})
     span=2:800  check=weak
 curl-user  BASIC_AUTH  curl --user  curl
     \bcurl\b(?:[^\n]|\\\r?\n){0,400}?\s(?:-u|--user)(?:\s+|=)?["']?([^\s:'"]{8,200}):["'\s]  span=2:800  check=random
@@ -94,6 +102,11 @@ docker-login  DOCKER_PASSWORD  docker login password  docker login,podman login,
     login\b[^\n|;]{0,200}?\s-p\s*["']?([^\s"'|;<>-][^\s"'|;<>]{3,200})  span=2:400  check=cli
 openssl-password  PASSPHRASE  passphrase on a command line  pass:  -pass(?:in|out)?\s+pass:([^\s"']{4,100})  span=12:200
     check=weak
+piped-password  PASSWORD  password given to a command  sudo -,--password-stdin,--stdin
+    (?:echo|printf)\s+(?:-\w+\s+)*(?:"([^"\n]{3,100})"|'([^'\n]{3,100})'|([^\s"'|<>$]{3,100}))\s*\|\s*(?:\w+=\S+\s+)?(?:
+        sudo\s[^\n|]{0,60}?-\w*S\b|[^\n|]{1,160}?\s--(?:password-)?stdin\b)  span=320:60  check=weak  flags=c
+piped-password  PASSWORD  password given to a command  sudo -
+    \bsudo\s[^\n|<]{0,60}?-\w*S\b[^\n|<]{0,100}<<<\s*["']?([^\s"'<>$][^\s"'<>]{2,100})  span=2:280  check=weak  flags=c
 net-use-password  PASSWORD  net use password  net use  net use\b[^\n]{0,150}?\s/user:\S{1,60}\s+([^\s/]{4,60})
     span=2:300  check=password
 netrc  NETRC_PASSWORD  netrc line  machine
@@ -108,6 +121,13 @@ secure-string  PASSWORD  PowerShell secure string  convertto-securestring
 set-env  SECRET  secret in the environment  %set_env,%env,setx,setenv,#define,set-item env:
     (?:%set_env|%env|setx|setenv|#define|set-item env:)\s*["']?(?P<name>\w*(?:passw(?:or)?d|pwd|secret|token|key)\w*)
         ["']?[ \t]+["']?([^\s'"=$]\S{3,300}?)["']?(?:\s|$)  span=2:400  check=secret
+option-default  SECRET  default of an option  environ,getenv,process.env,env(,env[,config(
+    (?:environ(?:\.get|\.setdefault)?|getenv|process\.env|\benv|\bconfig)\s*[(\[.]\s*["']?(?P<name>[\w.-]*(?:passw(?:or)?d
+        |pass|pwd|pw|passphrase|secret|token|key|auth|credentials?|salt))["']?\s*[)\]]?\s*(?:,\s*(?:default\s*=\s*)?|or\s
+        |\|\||\?\?|\?:)\s*[brf]?["'`]([^"'`\n]{4,300})["'`]  span=8:460  check=secret
+option-default  SECRET  default of an option  :-
+    \$\{(?P<name>\w*(?:passw(?:or)?d|pass|pwd|pw|passphrase|secret|token|key|auth)):?-["']?([^\s"'{}$]{4,300})["']?\}
+    span=60:320  check=secret
 option-default  SECRET  default of an option  default=
     --?[\w-]*(?:passw(?:or)?d|passwd|pwd|token|secret|api[-_]?key)["'][^)\n]{0,160}?default\s*=\s*["']([^"'\n]{4,200})
         ["']  span=200:220  check=secret
@@ -115,6 +135,8 @@ named-value  SECRET  value of a named setting  value=,value =,value:,"value",'va
     (?:name|key|id|property|variable)\\?["']?\s*[=:>]\s*\\?["']?(?P<name>[\w.-]*(?:passw(?:or)?d|pass|pwd|secret|token
         |passphrase|(?:api|access|secret|license|private|auth|account|hmac)[_.-]?key))\\?["']?[\s,}>/]{1,24}<?\\?["']?
         (?:default_?)?value\\?["']?\s*[=:>]\s*\\?["']?([^"'\n<>\\]{4,300})  span=160:320  check=secret
+encrypted-setting  SECRET  encrypted setting of a build service  secure:
+    \bsecure["']?:\s+["']?([A-Za-z0-9+/]{20,1000}={0,2})(?:["'\s]|\z)  span=2:1100  check=lot
 tagged-secret  SECRET  secret in a tag  secret>,token>,password>,apikey>,api_key>,passphrase>
     <[\w:.-]*(?:secret|token|password|api_?key|passphrase)>\s*\{?[^<>]{0,60}?\b([A-Za-z0-9+/=_.-]{16,400})\}?\s*</
     span=40:600  check=near
@@ -123,13 +145,17 @@ quoted-argument  SECRET  secret in quotes after its name  private_key,password,p
     span=30:260  check=secret
 prose-secret  SECRET  secret in prose
     client secret,access token,api key,secret key,access key,api token,auth token,app secret,secret token,private to
-        ken,bot token
-    \b(?:client|access|api|secret|auth|app|private|bot)[ _-](?:secret|token|key)\b["']?[ \t:=]{1,3}(?:is:?[ \t]+)?["'
-        (<`]?([\w+/=.-]{12,200})  span=2:300  check=mixing
+        ken,bot token,consumer secret,consumer key,license key,encryption key,authentication key,auth key,service key
+        ,personal token,refresh token,session token,bearer token,signing key,master key,subscription key,account key
+    \b(?:client|access|api|secret|auth|app|private|bot|consumer|license|encryption|authentication|service|personal|refresh
+        |session|bearer|signing|master|subscription|account)[ _-](?:secret|token|key)\b["']?[ \t:=]{1,3}(?:(?:is:?|-)
+        [ \t]+)?["'(<`]?([\w+/=.-]{12,200})  span=2:300  check=lot
+prose-password  PASSWORD  password in prose  password(,passwd(  \bpassw(?:or)?d\(([^\s()"'=,]{6,100})\)  span=2:120
+    check=soup
 prose-secret  SECRET  secret in prose  find a,secret,token  \b(?:secret|token)[ \t]+([\w+/=.-]{15,200})(?:\s|$)
     span=60:300  check=mixing
-prose-password  PASSWORD  password in prose  password is,password was,passwort ist
-    passwor[dt] (?:is|was|ist):?\s+["'`]?([^\s"'`]{4,60}[^\s"'`.,;:)])  span=2:120  check=typed
+prose-password  PASSWORD  password in prose  password is,password was,passwort ist,passwd is
+    passw(?:or)?[dt] (?:is|was|ist):?\s+["'`]?([^\s"'`]{4,60}[^\s"'`.,;:)])  span=2:120  check=typed
 command-password  PASSWORD  password on a command line
     -storepass,-keypass,-srcstorepass,-deststorepass,-pw ,-password ,-passphrase
     \s-(?:\w*storepass|keypass|pw|password|passphrase)[ \t]+["']?([^\s"'<>|;-][^\s"'<>|;]{3,100})  span=24:160
@@ -177,6 +203,12 @@ jenkins-secret  JENKINS_SECRET  Jenkins credential  {aqaaabaaa
 kubernetes-secret  KUBERNETES_SECRET  Kubernetes secret  kind: secret,"kind": "secret",kind: "secret"
     (?s)kind["']?:\s*["']?Secret\b.{0,600}?\bdata["']?:.{0,200}?[\w.-]+["']?:\s*["']?([A-Za-z0-9+/]{10,}={0,3})
     span=2:3000  check=base64
+kubernetes-secret  KUBERNETES_SECRET  Kubernetes secret  kind: secret
+    (?m)^[ \t]+["']?[\w.-]+["']?:[ \t]*["']?([A-Za-z0-9+/]{8,1000}={0,2})["']?,?\s*$  span=1500:3000
+    check=readable
+kubernetes-secret  KUBERNETES_SECRET  Kubernetes secret  stringdata:
+    (?m)^[ \t]+["']?[\w.-]+["']?:[ \t]+["']?([^\s"'{}$<>][^\s"'{}<>]{4,300})["']?,?\s*$  span=2:600
+    check=soup
 kubernetes-secret  KUBERNETES_SECRET  Kubernetes secret  kind: secret
     (?s)\bdata:\s+[\w.-]+:\s*["']?([A-Za-z0-9+/]{10,1000}={0,3})["']?\s.{0,400}?kind:\s*Secret\b  span=1500:20
     check=base64

@@ -148,10 +148,7 @@ def nearby() -> list[Rule]:
 @cache
 def anywhere() -> list[Rule]:
     """Return the rules whose whole pattern has to run over a text."""
-    rules = list(_prefixed(rules_saas.ANYWHERE, 3))
-    for rule in rules:
-        rule.form = rf"(?:^|{BEFORE})({rule.form})"
-    return rules + list(_prefixed(rules_context.ANYWHERE, 10))
+    return list(_prefixed(rules_context.ANYWHERE, 10))
 
 
 @cache

@@ -1,6 +1,9 @@
 """Tokens of messaging, mail, payment, commerce, social and office services. Columns: rules_ml.py."""
 
 PREFIXED = r"""
+# Discord: discord.com/developers/docs/reference (base64 of the bot's id, which begins with M, N or O; time; HMAC)
+discord-bot-token  DISCORD_TOKEN  Discord bot token  [MNO][\w-]{22,27}\.[\w-]{6}\.[\w-]{27,38}  words=M,N,O
+    guard=[\w-]{22,27}\.[\w-]{6}\.  check=strong
 # Slack: api.slack.com/authentication/token-types
 slack-bot-token  SLACK_BOT_TOKEN  Slack bot token  xoxb-(?:[0-9]{8,14}-){1,2}[A-Za-z0-9-]{10,60}  check=slack
 slack-user-token  SLACK_TOKEN  Slack user token  xox[pe]-(?:[0-9]{8,14}-){1,3}[A-Za-z0-9-]{10,60}  words=xoxp-,xoxe-
@@ -14,8 +17,9 @@ slack-client-token  SLACK_TOKEN  Slack client token  xoxc-[0-9-]{20,60}-[0-9a-f]
 slack-webhook  SLACK_WEBHOOK_URL  Slack webhook
     hooks\.slack(?:-gov)?\.com/(?:services|workflows|triggers)/[A-Za-z0-9+/]{35,60}  words=hooks.slack
 teams-webhook  TEAMS_WEBHOOK_URL  Microsoft Teams webhook
-    [\w-]{1,60}\.webhook\.office\.com/webhookb2/[0-9a-f-]{36}@[0-9a-f-]{36}/IncomingWebhook/[0-9a-zA-Z]{32}/
-        [0-9a-zA-Z-]{36,90}  words=.webhook.office.com  reach=around
+    (?:[\w-]{1,60}\.webhook|outlook)\.office\.com/webhook(?:b2)?/[0-9a-f-]{36}(?:@|%40)[0-9a-f-]{36}/\w{4,30}/
+        [0-9a-zA-Z]{32}/[0-9a-zA-Z-]{36,90}  words=.webhook.office.com,outlook.office.com/webhook  reach=around
+    span=120:400
 discord-webhook  DISCORD_WEBHOOK_URL  Discord webhook
     discord(?:app)?\.com/api/(?:v\d+/)?webhooks/\d{17,20}/[\w-]{60,80}
 discord-mfa-token  DISCORD_TOKEN  Discord user token  mfa\.[\w-]{84}
@@ -84,11 +88,6 @@ twitter-bearer-token  TWITTER_BEARER_TOKEN  X bearer token  A{20,24}[A-Za-z0-9%]
     check=padded
 dropbox-token  DROPBOX_ACCESS_TOKEN  Dropbox token  sl\.(?:u\.)?[\w=-]{100,}
 spotify-token  SPOTIFY_ACCESS_TOKEN  Spotify access token  BQ[\w-]{130,250}  check=random
-"""
-
-ANYWHERE = r"""
-# Discord: discord.com/developers/docs/reference (base64 of the bot's id, which begins with M, N or O; time; HMAC)
-discord-bot-token  DISCORD_TOKEN  Discord bot token  [MNO][\w-]{22,27}\.[\w-]{6}\.[\w-]{27,38}  check=strong
 """
 
 NEARBY = r"""
@@ -173,6 +172,7 @@ here-key  HERE_API_KEY  HERE key  here_api,hereapi,heremaps,here.com  [\w-]{43}
 locationiq-key  LOCATIONIQ_KEY  LocationIQ key  locationiq  pk\.[a-z0-9]{32}
 opencage-key  OPENCAGE_KEY  OpenCage key  opencage  [0-9a-f]{32}
 todoist-token  TODOIST_TOKEN  Todoist token  todoist  [0-9a-f]{40}
+telegram-token  TELEGRAM_TOKEN  Telegram bot token  telegram  \d{8,10}:[\w-]{35}  check=bot
 telegram-api-hash  TELEGRAM_API_HASH  Telegram API hash  telethon,pyrogram,api_hash,telegram  [0-9a-f]{32}
 vk-token  VK_TOKEN  VK token  vk_api,vk.com,vk_token  (?:vk1\.a\.[\w-]{80,250}|[0-9a-f]{85})
 wechat-secret  WECHAT_APP_SECRET  WeChat secret  wechat,weixin,wx_app  [0-9a-f]{32}

@@ -99,6 +99,10 @@ class _Scanner:
     def add(self, piece: Piece) -> None:
         """Take in a piece; a long one in windows that overlap."""
         size = len(piece.text)
+        if size + self.layer.size < WINDOW_CHARS:
+            self.layer.add(piece.text)
+            self.pieces.append((piece, 0))
+            return
         for begin in range(0, max(1, size - OVERLAP_CHARS), WINDOW_CHARS - OVERLAP_CHARS):
             text = piece.text if size <= WINDOW_CHARS else piece.text[begin : begin + WINDOW_CHARS]
             self.layer.add(text)
@@ -184,24 +188,23 @@ def _order(record: Record) -> tuple[int, int, int, str]:
 def scan_pieces(texts: Iterable[Piece]) -> list[Record]:
     """Return the secrets in the pieces of one notebook or file, in its order; allowed lines are left out."""
     scanner = _Scanner()
-    allowed: dict[int | None, frozenset[int]] = {}
+    sources: dict[int | None, str] = {}
     for piece in texts:
         if piece.exact:
-            lines = allow.allowed_lines(piece.text)
-            if lines:
-                allowed[piece.cell] = lines
+            sources[piece.cell] = piece.text
         scanner.add(piece)
         if scanner.full():
             break
     scanner.search()
-    records = list(scanner.found.values())
-    if allowed:
-        records = [one for one in records if one.place not in ("source", "") or not _is_allowed(one, allowed)]
+    allowed = {cell: allow.allowed_lines(sources[cell]) for _, _, cell, _ in scanner.found if cell in sources}
+    records = [one for one in scanner.found.values() if not _is_allowed(one, allowed)]
     return sorted(records, key=_order)
 
 
 def _is_allowed(record: Record, allowed: dict[int | None, frozenset[int]]) -> bool:
-    lines = allowed.get(record.cell, frozenset())
+    lines = allowed.get(record.cell)
+    if not lines or record.place not in ("source", ""):
+        return False
     last = (record.line or 0) + record.value.count("\n")
     return record.line in lines or last in lines
 

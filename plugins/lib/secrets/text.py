@@ -6,6 +6,7 @@ Image payloads and other encoded binary are no text; of a PNG its text chunks ar
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plugins.lib.secrets import decode, fold
@@ -95,11 +96,10 @@ def _big_payload(value: Any) -> str:
 
 def _encoded_texts(value: str) -> Iterator[str]:
     """Yield what can be read of a value that should be base64."""
-    flat = value if "\n" not in value else value.replace("\n", "")
+    flat = "".join(value.split()) if "\n" in value or " " in value or "\r" in value else value
     if len(flat) < ENCODED_CHARS or not flat[:ENCODED_CHARS].replace("+", "").replace("/", "").isalnum():
         yield value
-    data = decode.decode_base64(flat.strip())
-    for text in decode.texts_of(data) if data else ():
+    for text in decode.texts_in(flat):
         yield from _document_texts(text)
 
 
@@ -114,13 +114,15 @@ def _document_texts(text: str) -> Iterator[str]:
 def _value_texts(kind: str, value: Any) -> Iterator[str]:
     """Yield one MIME entry of an output or attachment as texts."""
     binary = kind.startswith(BINARY_TYPES) and not kind.startswith(TEXT_IMAGES)
-    if _is_big(value):
-        yield from _encoded_texts(_big_payload(value)) if binary else map(decode.seen, value.chunks())
-    elif isinstance(value, str) or (isinstance(value, list) and all(isinstance(part, str) for part in value)):
-        text = joined(value)
-        yield from _encoded_texts(text) if binary else (decode.seen(text),)
+    if isinstance(value, list):
+        with contextlib.suppress(TypeError):
+            value = "".join(value)
+    if isinstance(value, str):
+        yield from _encoded_texts(value) if binary else (decode.seen(value),)
     elif isinstance(value, (dict, list)):
         yield decode.leaves(value, kind if "/" not in kind else "")
+    elif _is_big(value):
+        yield from _encoded_texts(_big_payload(value)) if binary else map(decode.seen, value.chunks())
 
 
 def _traceback(value: Any) -> str:
@@ -179,20 +181,19 @@ def _cell_pieces(index: int, cell: Any) -> Iterator[Piece]:
         yield from output_pieces(index, number, output)
     if cell.get("attachments"):
         yield from _attachment_pieces(index, cell["attachments"])
-    rest = _rest(cell)
-    text = decode.leaves(rest) if rest else ""
+    text = _rest(cell)
     if text:
         yield Piece(text, index, "metadata", "the cell's metadata")
 
 
-def _rest(cell: dict[str, Any]) -> dict[str, Any]:
-    """Return what a cell holds beside source, outputs and attachments."""
-    rest = {key: cell[key] for key in cell if key not in CELL_KEYS}
+def _rest(cell: dict[str, Any]) -> str:
+    """Return the texts that a cell holds beside source, outputs and attachments."""
+    rest = {} if cell.keys() <= CELL_KEYS else {key: cell[key] for key in cell if key not in CELL_KEYS}
     if cell.get("metadata"):
         rest["metadata"] = cell["metadata"]
-    if len(str(cell.get("id", ""))) > SHORT_ID_CHARS:
+    if "id" in cell and len(str(cell["id"])) > SHORT_ID_CHARS:
         rest["id"] = cell["id"]
-    return rest
+    return decode.leaves(rest) if rest else ""
 
 
 def cells_of(notebook: dict[str, Any]) -> list[Any]:
@@ -221,12 +222,11 @@ def pieces(notebook: dict[str, Any]) -> Iterator[Piece]:
     if text:
         yield Piece(text, None, "notebook metadata", "the notebook's metadata")
     cells = cells_of(notebook)
+    code: list[tuple[int | None, str]] = []
     for index, cell in enumerate(cells):
-        yield from _cell_pieces(index, cell)
-    code = (
-        (index, joined(cell.get("source", cell.get("input"))))
-        for index, cell in enumerate(cells)
-        if isinstance(cell, dict) and cell.get("cell_type") == "code"
-    )
+        for piece in _cell_pieces(index, cell):
+            if piece.exact and cell.get("cell_type") == "code":
+                code.append((index, piece.text))
+            yield piece
     for built_cell, line, built in fold.folded(code):
         yield Piece(built, built_cell, "source", "the source", line=line)
