@@ -250,7 +250,7 @@ def table(rows: list[dict[str, Any]], columns: Iterable[str]) -> str:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def write_atomic(path: Path, content: bytes | str, mode: int | None = None) -> None:
+def write_atomic(path: Path, content: bytes | str | list[bytes | memoryview], mode: int | None = None) -> None:
     """Write a file that is either the old one or the whole new one, also after `kill -9` or a power cut."""
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():  # /dev/null, a pipe, a folder: a rename would replace it
@@ -267,7 +267,8 @@ def write_atomic(path: Path, content: bytes | str, mode: int | None = None) -> N
         raise
     try:
         with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content)
+            whole = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
+            stream.writelines(whole if isinstance(whole, list) else [whole])
             stream.flush()
             os.fsync(stream.fileno())
         if mode is not None:

@@ -288,12 +288,17 @@ class Document:
 
     def render(self, notebook: dict[str, Any]) -> bytes:
         """Return the file's bytes for a changed notebook; the same object gives the same bytes."""
+        pieces = self.pieces(notebook)
+        return pieces[0] if len(pieces) == 1 and isinstance(pieces[0], bytes) else b"".join(pieces)
+
+    def pieces(self, notebook: dict[str, Any]) -> list[bytes | memoryview]:
+        """Return what `render` does as pieces, of which most look into the file's own bytes."""
         if notebook is self._found:
-            return self.content
+            return [self.content]
         mark = codecs.BOM_UTF8 if self.content.startswith(codecs.BOM_UTF8) else b""
         style = style_of(self.content[len(mark) :])
         if self.upgraded:
-            return mark + style.encode(notebook) + (b"\n" if self.content.endswith(b"\n") else b"")
+            return [mark + style.encode(notebook) + (b"\n" if self.content.endswith(b"\n") else b"")]
         from plugins.lib.prep.splice import spliced
 
         return spliced(self.content, len(mark), self._found, notebook, style)

@@ -171,7 +171,7 @@ class Job:
         elif str(target.out) == os.devnull:
             return  # as people throw a result away
         elif outcome.changed or target.out != Path(target.path):
-            write_atomic(target.out, outcome.content)
+            write_atomic(target.out, outcome.pieces)
 
     def _write_requirements(self) -> None:
         """Write what all notebooks need into one file; what contradicts is said."""

@@ -16,7 +16,7 @@ from kagg import KaggError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-MIN_EACH = 128  # below, starting a process costs more than it saves
+MIN_EACH = 64  # below, starting a process costs more than it saves
 
 
 class _Child(NamedTuple):

@@ -39,10 +39,11 @@ def _no(content: bytes, at: int) -> re.Match[bytes] | None:
     return None
 
 
-def spliced(content: bytes, start: int, old: Any, new: Any, style: Style) -> bytes:
-    """Return `content`, which holds the value `old` after byte `start`, with the value `new` in its place.
+def spliced(content: bytes, start: int, old: Any, new: Any, style: Style) -> list[bytes | memoryview]:
+    """Return `content`, which holds the value `old` after byte `start`, with the value `new` in its place, in pieces.
 
-    What is the same object in `old` and `new` keeps its bytes; so do the parts of equal containers.
+    What is the same object in `old` and `new` keeps its bytes; so do the parts of equal containers. The pieces look
+    into `content`: a large file is not copied.
     """
     splicer = _Splicer(content, style)
     splicer.value(SKIP_SPACE.match(content, start).end(), old, new, 0)  # type: ignore[union-attr]
@@ -51,7 +52,7 @@ def spliced(content: bytes, start: int, old: Any, new: Any, style: Style) -> byt
     for begin, end, text in splicer.edits:
         pieces += [view[at:begin], text]
         at = end
-    return b"".join([*pieces, view[at:]])
+    return [*pieces, view[at:]]
 
 
 class _Splicer:

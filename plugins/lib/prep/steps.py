@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kagg import Context, Finding, room
-from plugins.lib.prep.document import BigText, Document, load
+from plugins.lib.prep.document import BIG_FILE_BYTES, BigText, Document, load
 from plugins.lib.prep.structure import canonical
 
 if TYPE_CHECKING:
@@ -17,17 +17,25 @@ READS_ONLY = ("secrets", "risks", "requirements")  # steps that change nothing u
 
 
 class Outcome(NamedTuple):
-    """What became of a document: the bytes to write, or that a step refused to change it."""
+    """What became of a document: the bytes to write, in pieces when there are many, or that a step refused it."""
 
     document: Document
-    content: bytes
+    pieces: list[bytes | memoryview]
     findings: list[Finding]
     refused: bool = False
 
     @property
+    def content(self) -> bytes:
+        """Return the bytes to write."""
+        first = self.pieces[0]
+        return first if len(self.pieces) == 1 and isinstance(first, bytes) else b"".join(self.pieces)
+
+    @property
     def changed(self) -> bool:
         """Tell whether the bytes differ."""
-        return self.content is not self.document.content and self.content != self.document.content
+        if len(self.pieces) > 1:  # of a large file: there were edits, and no copy is made to compare
+            return True
+        return self.pieces[0] is not self.document.content and self.pieces[0] != self.document.content
 
 
 def in_order(steps: Sequence[str]) -> list[str]:
@@ -80,7 +88,7 @@ def run_steps(
             notebooks[index] = notebook
             findings[index] += found
     return [
-        Outcome(document, document.content, found, refused=True)
+        Outcome(document, [document.content], found, refused=True)
         if index in refused or (not upgrades and notebook is document.notebook)
         else Outcome(document, _rendered(document, notebook, options), found)
         for index, (document, notebook, found) in enumerate(zip(documents, notebooks, findings, strict=True))
@@ -99,11 +107,14 @@ def _refusals(
             yield index, found
 
 
-def _rendered(document: Document, notebook: dict[str, Any], options: Mapping[str, Any]) -> bytes:
+def _rendered(document: Document, notebook: dict[str, Any], options: Mapping[str, Any]) -> list[bytes | memoryview]:
     """Return the bytes to write; with `canonical` those that Jupyter would write."""
     if options.get("canonical"):
-        return canonical(notebook, document.name)
-    return document.render(notebook)
+        return [canonical(notebook, document.name)]
+    if len(document.content) <= BIG_FILE_BYTES:
+        return [document.render(notebook)]
+    pieces = document.pieces(notebook)
+    return [document.content] if len(pieces) == 1 and pieces[0] == document.content else pieces
 
 
 def _secrets(
