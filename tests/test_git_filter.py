@@ -22,12 +22,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kagg import Context, KaggError
-from plugins.lib import git_filter
+from plugins.lib import git_filter, git_text
 from plugins.lib.git_cells import label_sides, merged_order, pair_cells
 from plugins.lib.git_filter import Policy, read_packet, write_packets
 from plugins.lib.git_merge import _Merge
 
 ROOT = Path(__file__).resolve().parent.parent
+LINE = b"*.[iI][pP][yY][nN][bB] filter=kagg diff=kagg merge=kagg\n"
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")
 
 
@@ -123,7 +124,7 @@ def test_install_is_idempotent_and_uninstall_leaves_what_others_wrote(repo):
     repo.git("config", "filter.kagg.mine", "kept")
     config = (repo.folder / ".git/config").read_bytes()
     assert "*.ipynb are cleaned" in repo.kagg("git", "install")
-    assert attributes.read_bytes() == b"*.png -diff\n*.ipynb text\n*.ipynb filter=kagg diff=kagg merge=kagg\n"
+    assert attributes.read_bytes() == b"*.png -diff\n*.ipynb text\n" + LINE
     after = (repo.folder / ".git/config").read_bytes()
     assert repo.kagg("git", "install").startswith("already installed")
     assert json.loads(repo.kagg("--json", "git", "install"))["changed"] == []
@@ -166,12 +167,56 @@ def test_notebooks_of_another_filter_are_not_taken_over_in_silence(repo, other):
 
 def test_the_attributes_can_go_into_a_file_that_is_shared(repo):
     repo.kagg("git", "install", "--attributes", ".gitattributes")
-    assert (repo.folder / ".gitattributes").read_text() == "*.ipynb filter=kagg diff=kagg merge=kagg\n"
+    assert (repo.folder / ".gitattributes").read_bytes() == LINE
     assert not (repo.folder / ".git/info/attributes").exists()
     repo.kagg("git", "status")
     repo.kagg("git", "uninstall")
     assert not (repo.folder / ".gitattributes").exists()
     assert "kagg" not in (repo.folder / ".git/config").read_text()
+
+
+def test_uninstall_takes_the_line_out_of_every_file_that_an_install_wrote_it_to(repo):
+    (repo.folder / "sub dir").mkdir()
+    other = repo.write("sub dir/.gitattributes", b"*.csv text\n")
+    for words in (("--attributes", ".gitattributes"), ("--attributes", "sub dir/.gitattributes"), ()):
+        repo.kagg("git", "install", *words)
+        repo.kagg("git", "install", *words)
+    assert [(repo.folder / name).read_bytes() for name in (".gitattributes", ".git/info/attributes")] == [LINE, LINE]
+    assert other.read_bytes() == b"*.csv text\n" + LINE
+    repo.kagg("git", "uninstall")
+    assert not (repo.folder / ".gitattributes").exists()
+    assert not (repo.folder / ".git/info/attributes").exists()
+    assert other.read_bytes() == b"*.csv text\n"
+    assert "kagg" not in (repo.folder / ".git/config").read_text()
+
+
+def test_what_an_earlier_version_wrote_is_renewed_and_taken_out(repo):
+    old = b"*.ipynb filter=kagg diff=kagg merge=kagg\n"
+    attributes = repo.write(".git/info/attributes", b"*.a b\n" + old + b"*.c d\n")
+    repo.git("config", "filter.kagg.process", f"test -x {sys.executable} && exec {sys.executable} /gone/kagg.py git x")
+    assert "/gone/kagg.py does not exist" in repo.kagg("git", "status", code=1)
+    repo.kagg("git", "install")
+    assert attributes.read_bytes() == b"*.a b\n" + LINE + b"*.c d\n"
+    attributes.write_bytes(b"*.a b\n" + old)
+    repo.kagg("git", "uninstall")
+    assert attributes.read_bytes() == b"*.a b\n"
+
+
+def test_an_install_that_removes_the_gate_says_so(repo):
+    repo.kagg("git", "install", "--scan")
+    assert "is removed" not in repo.out
+    assert "the gate of an earlier install (--scan) is removed" in repo.kagg("git", "install")
+    assert "is removed" not in repo.kagg("git", "install")
+
+
+def test_a_module_of_the_repository_is_never_imported_in_place_of_one_of_pythons(installed):
+    for name in ("kagg", "json", "re", "sitecustomize", "argparse", "plugins"):
+        installed.write(f"{name}.py", b"open('imported', 'w').close()\n")
+    installed.write("a.ipynb", encoded(ran("x")))
+    installed.git("add", ".")
+    assert b"result" not in installed.stored("a.ipynb")
+    installed.git("diff", "--cached")
+    assert not (installed.folder / "imported").exists()
 
 
 def test_global_covers_repositories_that_are_made_later(tmp_path):
@@ -340,6 +385,54 @@ def test_what_is_no_notebook_passes_through_with_one_line_and_the_rest_are_clean
     assert b"result" not in installed.stored("a.ipynb") + installed.stored("c.ipynb")
 
 
+ODD = (["code"], {"a": 1}, None, 7, "", True)
+
+
+@pytest.mark.parametrize("place", ["cell_type", "metadata", "source", "outputs", "id", "attachments", "cell"])
+def test_odd_values_in_a_notebook_never_end_the_filter_nor_a_diff(installed, place):
+    cells = []
+    for number, value in enumerate(ODD):
+        cells = [value] if place == "cell" else [ran("x") | {place: value}]
+        installed.write(f"odd{number}.ipynb", encoded(*cells))
+    installed.write("sound.ipynb", encoded(ran("y")))
+    assert installed.served("add", ".") == 1
+    assert b"result" not in installed.stored("sound.ipynb")
+    for number in range(len(ODD)):
+        assert installed.stored(f"odd{number}.ipynb")
+    assert "+y" in installed.git("diff", "--cached")
+
+
+def broken(*_):
+    raise TypeError("unhashable type: 'list'")
+
+
+def test_a_bug_in_a_step_costs_one_file_and_not_the_filter(tmp_path, monkeypatch):
+    from plugins.prep import clean
+
+    stderr = io.StringIO()
+    ctx = Context(environment(tmp_path), stdout=io.StringIO(), stderr=stderr)
+    monkeypatch.setattr(clean, "apply", broken)
+    content = encoded(ran("x"))
+    assert git_filter.cleaned(ctx, Policy({}), content, "a.ipynb") == content
+    assert stderr.getvalue() == "kagg: a.ipynb cannot be cleaned (bug: TypeError); kept as it is\n"
+    assert git_text.readable(ctx, Policy({}), content, "a.ipynb") == content
+    with pytest.raises(git_filter.Refused):
+        git_filter.cleaned(ctx, Policy({}, scan=True), encoded(cell(f'k = "{token()}"')), "a.ipynb")
+
+
+def test_a_bug_in_the_scan_of_the_gate_lets_nothing_through(tmp_path, monkeypatch):
+    from plugins.lib.secrets import scan
+
+    stderr = io.StringIO()
+    monkeypatch.setattr(scan, "notebook_records", broken)
+    monkeypatch.setattr(scan, "bytes_records", broken)
+    asked = packets(b"command=clean\n", b"pathname=a.ipynb\n") + packets(encoded(cell("x")))
+    ctx = Context(environment(tmp_path), stdout=io.StringIO(), stderr=stderr)
+    answer = conversation(ctx, HELLO + asked * 2, Policy({}, scan=True))
+    assert re.findall(rb"status=\w+", answer) == [b"status=error"] * 2
+    assert stderr.getvalue() == "kagg: a.ipynb: bug: TypeError\n" * 2
+
+
 def test_checkout_gives_what_was_stored_and_stash_brings_outputs_of_nobody(installed):
     installed.commit("a.ipynb", ran("x"))
     stored = installed.stored("a.ipynb")
@@ -478,6 +571,36 @@ def test_a_filter_that_is_killed_in_the_middle_lets_nothing_past_the_gate(repo):
     assert b"result" not in repo.stored("n399.ipynb")
 
 
+@pytest.mark.parametrize("codec", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig", "latin-1"])
+def test_a_secret_in_a_notebook_of_another_encoding_is_refused(repo, codec):
+    repo.kagg("git", "install", "--scan")
+    text = encoded(cell(f'# \xe9\nkey = "{token()}"')).decode()
+    repo.write("u.ipynb", text.encode(codec))
+    repo.git("add", ".", code=128)
+    assert "kagg: u.ipynb: " in repo.err
+    repo.write("u.ipynb", text.replace(token(), "none").encode(codec))
+    repo.git("add", ".")
+
+
+def test_a_secret_in_json_that_no_step_reads_is_refused_unless_it_is_allowed(repo):
+    repo.kagg("git", "install", "--scan")
+    repo.write("a.ipynb", encoded(cell(f'key = "{token()}"') | {"cell_type": ["code"]}))
+    repo.git("add", ".", code=128)
+    found = re.search(r"--allow-finding (\S+)", repo.err)
+    repo.kagg("git", "install", "--scan", "--allow-finding", found[1])
+    repo.git("add", ".")
+
+
+@pytest.mark.parametrize("name", ["L.IPYNB", "sub/a.Ipynb"])
+def test_a_name_in_capitals_is_a_notebook_too(repo, name):
+    repo.kagg("git", "install", "--scan")
+    repo.write(name, encoded(ran("x"), cell(f'key = "{token()}"')))
+    repo.git("add", ".", code=128)
+    repo.write(name, encoded(ran("x")))
+    repo.git("add", ".")
+    assert b"result" not in repo.stored(name)
+
+
 # ---------------------------------------------------------------- diff
 
 
@@ -564,6 +687,23 @@ def test_a_cell_that_one_side_deleted_and_the_other_changed_is_a_conflict(instal
 
 def test_a_cell_that_one_side_deleted_and_the_other_left_goes(installed):
     assert merged(installed, [BASE[0], BASE[2]], [*BASE, cell("new")]) == ["# Title", "plot(data)", "new"]
+
+
+def test_a_deletion_among_equal_cells_is_told_by_the_ids(installed):
+    named = [cell("plt.show()", id=f"{letter}{letter}1") for letter in "abcd"]
+
+    def commit(cells):
+        installed.write("a.ipynb", json.dumps(document(*cells) | {"nbformat_minor": 5}, indent=1).encode())
+        installed.git("add", ".")
+        installed.git("commit", "-qm", "change")
+
+    commit(named)
+    installed.git("checkout", "-q", "-b", "side")
+    commit(named[:-1])
+    installed.git("checkout", "-q", "-")
+    commit(named[1:])
+    installed.git("merge", "-q", "--no-edit", "side")
+    assert [one["id"] for one in json.loads((installed.folder / "a.ipynb").read_bytes())["cells"]] == ["bb1", "cc1"]
 
 
 def test_a_moved_cell_keeps_what_the_other_side_changed_in_it(installed):
@@ -768,3 +908,19 @@ def test_a_killed_git_ends_the_filter(installed):
             cwd=installed.folder, capture_output=True, timeout=30, check=False,
         )  # fmt: skip
         assert done.returncode == code
+
+
+@pytest.mark.parametrize("options", [(), ("--scan",), ("--keep-tag", "x")])
+def test_the_command_that_is_configured_answers_as_kagg_does(repo, options):
+    repo.kagg("git", "install", *options)
+    command = json.loads(repo.kagg("--json", "git", "status"))["process"]
+    asked = HELLO + packets(b"command=clean\n", b"pathname=a.ipynb\n") + packets(encoded(ran("x")))
+    for data, code in ((asked, 0), (HELLO[:-3], 1)):
+        usual = [sys.executable, str(ROOT / "kagg.py"), "git", *options, "filter-process"]
+        both = [
+            subprocess.run(words, input=data, env=repo.env, cwd=repo.folder, capture_output=True, check=False)
+            for words in (usual, ["sh", "-c", command])
+        ]
+        assert both[0].returncode == both[1].returncode == code
+        assert (both[0].stdout, both[0].stderr) == (both[1].stdout, both[1].stderr)
+        assert both[0].stdout

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kagg import Context, Exit, KaggError
-from plugins.lib import packaging, pip_lines
+from plugins.lib import packaging, pip_files, pip_lines
 from plugins.lib.notebook_module import parsed, to_module
 
 PREDICT = "def predict(payload):\n    return payload"
@@ -453,6 +453,146 @@ def test_a_pin_of_a_folders_requirements_wins_over_the_import(ctx, tmp_path):
     saved(folder, "numpy>=2\n", "requirements.txt")
     found = packaging.build_package(folder, tmp_path / "p.zip", ctx)
     assert found["requirements"] == ["numpy>=2", "scipy"]
+
+
+def packed_folder(ctx, tmp_path, **files):
+    """Return the manifest of a folder with these files; __ in a name is a slash, _ before its ending a dot."""
+    folder = tmp_path / "app"
+    for name, text in {"main_py": PREDICT, **files}.items():
+        path = folder / ".".join(name.replace("__", "/").rsplit("_", 1))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return packaging.build_package(folder, tmp_path / "p.zip", ctx)
+
+
+def test_a_private_requirement_of_another_index_is_in_no_manifest(ctx, tmp_path):
+    line = "!pip install --extra-index-url https://pypi.corp/simple mycorp==1 torch==2.0"
+    found = packaging.build_package(
+        saved(tmp_path, notebook(line, "import mycorp", PREDICT + ", mycorp")), tmp_path / "p.zip", ctx
+    )
+    assert found["requirements"] == ["torch==2.0"]
+    assert ctx.stderr.getvalue().count("mycorp is installed from another index and not recorded") == 1
+
+
+@pytest.mark.parametrize("option", ["--index-url ", "--extra-index-url=", "-i ", "-f", "--find-links "])
+def test_a_requirements_file_of_another_index_keeps_what_pypi_has_and_says_so(ctx, tmp_path, option):
+    lines = f"{option}https://pypi.corp/simple\nmycorp==1\nnumpy==2.0\nmypy-extensions\n"
+    found = packed_folder(ctx, tmp_path, requirements_txt=lines, main_py="import mycorp, mypy_extensions\n" + PREDICT)
+    assert found["requirements"] == ["numpy==2.0"]
+    assert "requirements.txt names another index; a deployment installs from PyPI only" in ctx.stderr.getvalue()
+    assert "requirements.txt: mycorp is installed from another index and not recorded" in ctx.stderr.getvalue()
+
+
+def test_credentials_in_a_requirements_file_are_never_repeated(tmp_path):
+    lines = "-i https://{0}@h/simple\nx @ https://{0}@h/y\n"
+    lines += "-e git+https://{0}@h/x\n-c https://{0}@h/c\n-r https://{0}@h/r.txt\n"
+    saved(tmp_path, lines.replace("{0}", "bob:" + "hunter2" * 2), "requirements.txt")
+    said = pip_files.read(tmp_path, "requirements.txt")
+    assert said.wanted == []
+    assert "hunter2" not in repr(said)
+    assert len(said.warnings) == 5
+
+
+def test_lines_of_a_requirements_file_are_read_as_pip_reads_them(ctx, tmp_path):
+    lines = (
+        "# tools\r\nnumpy==1.26 ; python_version<'3.12' \\\r\n    --hash=sha256:00ff \\\r\n    --hash=sha256:11ee\r\n"
+        "numpy==2.0 ; python_version>='3.12'\r\nlightgbm=4.0\nscipy  # fast\nxgboost --config-settings=a=b\n"
+        "torch==2.1+cpu\nsklearn\n-r more/other.txt\n-r ../outside.txt\n-r absent.txt\n-c limits.txt\n-e ./here\n"
+        "git+https://$USER@h/x\npandas==1.5\nPandas==2.0\nrequests\nrequests[socks]\n--pre\n"
+    )
+    (tmp_path / "outside.txt").write_text("flask\n")
+    other = "rich==13.0\n-r ../requirements.txt\n-r third.txt\n"
+    found = packed_folder(
+        ctx, tmp_path, requirements_txt=lines, more__other_txt=other, more__third_txt="click\n", limits_txt="a==1"
+    )
+    assert [text.replace(" ", "") for text in found["requirements"]] == [
+        *(
+            "numpy==1.26;python_version<'3.12'",
+            "numpy==2.0;python_version>='3.12'",
+            "lightgbm==4.0",
+            "scipy",
+            "xgboost",
+        ),
+        *("torch==2.1", "scikit-learn", "rich==13.0", "click", "Pandas==2.0", "requests[socks]"),
+    ]
+    said = [f["message"] for f in found["findings"] if f["kind"] == "requirement" and f["severity"] == "warning"]
+    for part in (
+        *("outside.txt is outside the folder", "absent.txt is not there", "constraints of limits.txt are not applied"),
+        *("'-e ./here' cannot be recorded", "git+https://", "pandas==1.5 and Pandas==2.0 differ: the last one counts"),
+        *("sklearn on PyPI is an empty project", "torch==2.1+cpu names a build"),
+    ):
+        assert sum(part in message for message in said) == 1, (part, said)
+    assert len(said) == 8
+    assert "the hashes of 1 requirements are not recorded" in [f["message"] for f in found["findings"]]
+
+
+@pytest.mark.parametrize("codec", ["utf-16", "utf-8-sig", "utf-8"])
+def test_a_requirements_file_of_another_encoding_is_read(ctx, tmp_path, codec):
+    found = packed_folder(ctx, tmp_path, requirements_txt="numpy==2.0\r\n# \xe9\r\n".encode(codec))
+    assert found["requirements"] == ["numpy==2.0"]
+
+
+def test_requirement_files_that_name_each_other_without_end_and_links_are_bounded(ctx, tmp_path):
+    files = {f"r{n}_txt": f"-r r{n + 1}.txt\nrich\n" for n in range(30)}
+    found = packed_folder(ctx, tmp_path, requirements_txt="-r r0.txt\n", **files)
+    assert found["requirements"] == ["rich"]
+    assert "is not read: 20 files, 5 deep, at most" in ctx.stderr.getvalue()
+
+
+def test_the_pins_of_a_notebooks_conda_and_of_two_cells_are_fit_for_pip(ctx, tmp_path):
+    cells = ("!conda install lightgbm=4.0", "!pip install pandas==1.5.3 sklearn", "!pip install pandas==2.0", PREDICT)
+    found = packaging.build_package(saved(tmp_path, notebook(*cells)), tmp_path / "p.zip", ctx, all_cells=True)
+    assert found["requirements"] == ["lightgbm==4.0.*", "pandas==2.0", "scikit-learn"]
+    assert "pandas==1.5.3 and pandas==2.0 differ: the last one counts" in ctx.stderr.getvalue()
+
+
+def test_the_imports_of_the_modules_that_the_entry_reaches_become_requirements(ctx, tmp_path):
+    found = packed_folder(
+        ctx, tmp_path, main_py="import helper\n" + PREDICT,
+        helper_py="import lightgbm, pandas, our_private\nfrom pkg.sub import x\nfrom xgboost import XGBClassifier",
+        pkg__sub__x_py="from .. import y\nimport scipy, models",
+        pkg__y_py="try:\n    import cudf\nexcept ImportError:\n    pass",
+        pkg__models__xgboost_py="import sklearn", train_py="import torch", tests__test_x_py="import pytest",
+    )  # fmt: skip
+    assert found["requirements"] == ["lightgbm", "pandas", "scikit-learn", "scipy", "xgboost"]
+    said = [f["message"] for f in found["findings"] if f["kind"] == "unknown-import"]
+    assert said == ["helper.py line 1: no distribution is known to provide our_private"]
+
+
+def test_a_distribution_that_entry_and_module_both_need_is_named_once_with_its_pin(ctx, tmp_path):
+    pin = "import subprocess\nsubprocess.run(['pip', 'install', 'rich==13.0'])\n"
+    found = packed_folder(ctx, tmp_path, main_py="import helper, rich\n" + PREDICT, helper_py=pin + "import rich")
+    assert found["requirements"] == ["rich==13.0"]
+
+
+def test_a_name_that_the_requirements_file_takes_from_another_index_is_in_no_pip_line_either(ctx, tmp_path):
+    book = json.dumps(notebook("!pip install mycorp numpy", PREDICT))
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "n.ipynb").write_text(book)
+    saved(tmp_path / "app", "-i https://pypi.corp/simple\nMyCorp==1\n", "requirements.txt")
+    assert packaging.build_package(tmp_path / "app", tmp_path / "p.zip", ctx)["requirements"] == ["numpy"]
+
+
+def test_a_module_that_loads_others_by_name_makes_all_of_them_count(ctx, tmp_path):
+    entry = "import importlib, sys\nstep = importlib.import_module(sys.argv[0])\n" + PREDICT
+    assert packed_folder(ctx, tmp_path, main_py=entry, steps__one_py="import scipy")["requirements"] == ["scipy"]
+
+
+def test_modules_of_a_folder_that_are_no_python_do_not_stop_a_package(ctx, tmp_path):
+    found = packed_folder(
+        ctx, tmp_path, main_py="import a, b, c\n" + PREDICT, a_py=b"\0", b_py="(" * 5000, c_py=b"\xff\xfe = import rich"
+    )
+    assert found["requirements"] == []
+
+
+def test_a_pin_of_a_script_that_installs_by_itself_is_kept(ctx, tmp_path):
+    source = saved(
+        tmp_path,
+        "import subprocess, sys\nsubprocess.run([sys.executable, '-m', 'pip', 'install', 'rich==13.0'])\n"
+        "import rich\n" + PREDICT,
+        "app.py",
+    )
+    assert packaging.build_package(source, tmp_path / "p.zip", ctx)["requirements"] == ["rich==13.0"]
 
 
 def test_an_unknown_import_is_a_warning_and_no_requirement(ctx, tmp_path):

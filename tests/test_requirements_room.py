@@ -251,6 +251,100 @@ def test_a_name_from_another_index_is_recorded_only_when_the_table_has_it():
     assert any("another index" in message for message in warnings(line))
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "!pip install --extra-index-url https://pypi.corp/simple our-models==1",
+        "!pip install -i https://pypi.corp/simple our-models==1",
+        "%pip install our-models==1 -f https://pypi.corp/wheels",
+        "!pip install our-models==1 --find-links=./wheels --no-index",
+        "!PIP_INDEX_URL=https://pypi.corp/simple pip install our-models==1",
+        "!uv pip install --index https://pypi.corp/simple our-models==1",
+        "!pip config set global.index-url https://pypi.corp/simple\n!pip install our-models==1",
+        "%env PIP_EXTRA_INDEX_URL=https://pypi.corp/simple\n!pip install our-models==1",
+        "import os\nos.environ['PIP_INDEX_URL'] = 'x'\nos.system('pip install our-models==1')",
+    ],
+)
+def test_a_private_name_from_another_index_is_never_a_requirement_and_is_said(line):
+    assert lines(line, "import our_models") == []
+    assert any("our-models is installed from another index" in message for message in warnings(line))
+
+
+def test_a_distribution_that_is_installed_here_from_another_index_is_no_requirement_of_an_import():
+    assert lines("import mypy_extensions") == ["mypy_extensions"]
+    assert lines("import mypy_extensions", "!pip install -i https://pypi.corp/simple mypy-extensions") == []
+
+
+@pytest.mark.parametrize(
+    ("code", "wanted"),
+    [
+        (
+            "import subprocess, sys\nsubprocess.run([sys.executable, '-m', 'pip', 'install', 'rich==13.0'])",
+            ["rich==13.0"],
+        ),
+        ("subprocess.check_call(['pip', 'install', '-q'] + ['rich==13.0'] + more)", ["rich==13.0"]),
+        ("subprocess.call('pip install rich==13.0'.split())", ["rich==13.0"]),
+        ("subprocess.Popen(f'{sys.executable} -m pip install rich==13.0', shell=True)", ["rich==13.0"]),
+        ("import os\nos.system('pip install ' + 'rich==13.0' + ' --quiet')", ["rich==13.0"]),
+        ("if not ready:\n    os.popen('apt-get update && pip3 install rich==13.0')", ["rich==13.0"]),
+        ("!{sys.executable} -m pip install rich==13.0", ["rich==13.0"]),
+        ("get_ipython().system('pip install rich==13.0')", ["rich==13.0"]),
+        ("get_ipython().run_line_magic('pip', 'install rich==13.0')", ["rich==13.0"]),
+        ("import pip\npip.main(['install', 'rich==13.0'])", ["pip", "rich==13.0"]),
+        ("subprocess.run(['pip', 'install', name])", []),
+        ("run('echo pip install rich')", []),
+        ("model.run(x)\nmain()\nprocess.call(*words)", []),
+    ],
+)
+def test_calls_that_run_pip_are_read_with_their_pins(code, wanted):
+    found = [line for line in lines(code) if line != "pip" or "import pip" in code]
+    assert set(found) == set(wanted) - ({"pip"} - set(found))
+
+
+def test_a_pin_of_a_call_wins_over_the_import():
+    assert lines("import rich", "subprocess.run(['pip', 'install', 'rich==13.0'])") == ["rich==13.0"]
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("!conda install lightgbm=4.0", "lightgbm==4.0.*"),
+        ("!mamba install -y lightgbm=4.0=py311_0 > log.txt", "lightgbm==4.0.*"),
+        ("!pip install lightgbm=4.0", "lightgbm==4.0"),
+        ("!pip install torch==2.1.0+cu118 -f https://download.pytorch.org/whl/torch", "torch==2.1.0"),
+        ("!pip install sklearn", "scikit-learn"),
+        ("!pip install sklearn==0.0 scikit-learn", "scikit-learn"),
+        ("!pip install 'numpy (>=1.2,<2)'", "numpy(>=1.2,<2)"),
+    ],
+)
+def test_what_is_recorded_can_be_installed_from_pypi(line, wanted):
+    assert [found.replace(" ", "") for found in lines(line)] == [wanted]
+    assert Requirement(lines(line)[0])
+
+
+@pytest.mark.parametrize(
+    "word", ["numpy==", "numpy>", "-", "a b", "numpy==1.0 \\", "x==1 --hash=sha256:0", "===", "[x]"]
+)
+def test_what_is_no_requirement_is_none(word):
+    assert pip_lines.as_requirement(word) == ""
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * 999, "a" + " " * 990, "a[" + "," * 900, "a==1" + ",==1" * 200, "a" + " ;" * 400]
+)
+def test_hostile_requirements_end_soon(text):
+    start = time.monotonic()
+    for _ in range(100):
+        pip_lines.as_requirement(text + "!")
+    assert time.monotonic() - start < 5
+
+
+def test_credentials_of_an_index_are_never_repeated():
+    secret = "hunter2" * 2
+    line = f"!pip install -i https://{secret}@pypi.corp/simple ours==1 -r x https://{secret}@h/y.whl"
+    assert secret not in repr(room.collect(book(line), "x"))
+
+
 # --- the room --------------------------------------------------------------------------------------------------------
 
 

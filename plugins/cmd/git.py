@@ -108,8 +108,10 @@ def _install(args: argparse.Namespace, ctx: Context) -> int:
         args.baseline = str(Path(args.baseline).absolute())  # git runs the filter at the top of the working tree
     report = setup.install(ctx, git, place, _step_words(args), required=_policy(args).required)
     done = "installed in" if report["changed"] else "already installed in"
-    secret = "; a notebook with a secret is refused" if args.scan else ""
-    ctx.emit(report, f"{done} {place.name}: *.ipynb are cleaned when added{secret} (attributes: {place.attributes})")
+    gate = "; a notebook with a secret is refused" if args.scan else ""
+    if report["gate_removed"]:
+        gate = "; the gate of an earlier install (--scan) is removed, a notebook with a secret is stored"
+    ctx.emit(report, f"{done} {place.name}: *.ipynb are cleaned when added{gate} (attributes: {place.attributes})")
     return Exit.DONE
 
 
@@ -137,8 +139,7 @@ def _status(args: argparse.Namespace, ctx: Context) -> int:
 
 
 def _filter_process(args: argparse.Namespace, ctx: Context) -> int:
-    with open(0, "rb", closefd=False) as source, open(1, "wb", closefd=False) as sink:
-        shared("git_filter").serve(ctx, _policy(args), source, sink)
+    shared("git_filter").serve_git(ctx, _policy(args))
     return Exit.DONE
 
 

@@ -84,6 +84,10 @@ _CONDA = {
 }
 
 
+# Projects of PyPI that hold nothing but a word about which other one is meant.
+_STUBS = {"sklearn": "scikit-learn", "skimage": "scikit-image"}
+
+
 class Provider(NamedTuple):
     """Who provides an import.
 
@@ -137,6 +141,11 @@ def same(distribution: str) -> str:
 def is_known(distribution: str) -> bool:
     """Say whether a distribution is in the table."""
     return normalised(distribution) in _distributions()
+
+
+def stub(name: str) -> str:
+    """Return the distribution that is meant by a project of PyPI that has nothing in it, "" for any other."""
+    return _STUBS.get(normalised(name), "")
 
 
 def from_conda(name: str) -> str:

@@ -26,10 +26,13 @@ NEAREST = 20  # cells before and behind that a changed cell is compared with, so
 def pair_cells(base: Sequence[Cell], side: Sequence[Cell]) -> dict[int, int]:
     """Return, for cells of `side`, which cell of `base` each one is.
 
-    In this order: equal cells at the front and at the end; equal text that both have equally often; the same id; the
-    most similar text between two pairs; the order, where all cells between two pairs were rewritten.
+    In this order: equal cells with the same id; equal cells at the front and at the end; equal text that both have
+    equally often; the same id; the most similar text between two pairs; the order, where all cells between two pairs
+    were rewritten.
     """
-    pairs: dict[int, int] = dict(_ends(base, side))
+    pairs = _by_key(base, side, {}, _whole_key)
+    taken = set(pairs.values())
+    pairs |= {mine: other for mine, other in _ends(base, side) if mine not in pairs and other not in taken}
     for key in (_text_key, _id_key):
         pairs |= _by_key(base, side, pairs, key)
     for left, right in _gaps(len(base), len(side), pairs):
@@ -47,6 +50,12 @@ def _id_key(cell: Cell) -> Any:
     if not isinstance(name, str) or (name.isdecimal() and len(name) <= POSITION_DIGITS):
         return None
     return cell.get("cell_type"), name
+
+
+def _whole_key(cell: Cell) -> Any:
+    """Return id and text, which tell equal cells apart; None without an id."""
+    name = _id_key(cell)
+    return name and (name, cell_source(cell))
 
 
 def _ends(base: Sequence[Cell], side: Sequence[Cell]) -> Iterator[tuple[int, int]]:

@@ -5,10 +5,12 @@ One process serves all files of a git command: https://git-scm.com/docs/gitattri
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kagg import Exit, KaggError, shared
+from kagg import Exit, KaggError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 PLUGIN = {"api": 1, "summary": "git's filter protocol", "requires": {}}
 
 MAX_PACKET_BYTES = 65516  # LARGE_PACKET_DATA_MAX: 65520 with the four digits of its length, gitprotocol-common(5)
+BUFFER_BYTES = 2 * 65536  # of the streams: a packet and what follows it
+GC_THRESHOLD = 100_000  # containers: decoding one notebook makes thousands that all stay until it is written
+ESCAPED_QUOTES = tuple(('\\"'.encode(codec), '"'.encode(codec)) for codec in ("utf-8", "utf-16-le", "utf-16-be"))
 STEPS = ("clean", "outputs")
 UNKNOWN_CELL = "the notebook"
 
@@ -45,7 +50,8 @@ def cleaned(ctx: Context, policy: Policy, content: bytes, name: str) -> bytes:
     Raises:
         Refused: it has a secret, and the policy scans.
     """
-    clean_bytes = shared("prep.steps").clean_bytes
+    from plugins.lib.prep.steps import clean_bytes
+
     steps = (*STEPS, "secrets") if policy.scan else STEPS
     policy = policy._replace(options={**policy.options, "filename": name})  # the name that a baseline knows
     try:
@@ -53,24 +59,29 @@ def cleaned(ctx: Context, policy: Policy, content: bytes, name: str) -> bytes:
     except KaggError as error:
         if error.code != Exit.USAGE:
             raise
-        result, findings = content, _scan_text(ctx, policy, content, name) if policy.scan else []
+        result, findings = content, _scan_file(policy, content, name) if policy.scan else []
         if content.strip():
             ctx.say(f"kagg: {error.message}; kept as it is")
+    except Exception as error:  # noqa: BLE001 - a bug must not take the filter from the other files of the command
+        result, findings = content, _scan_file(policy, content, name) if policy.scan else []
+        ctx.say(f"kagg: {name} cannot be cleaned (bug: {type(error).__name__}); kept as it is")
     refuse_secrets(findings, name)
     return bytes(result)
 
 
-def _scan_text(ctx: Context, policy: Policy, content: bytes, name: str) -> list[Finding]:
-    """Look for secrets in what is no notebook, such as one with conflict markers, as in one long cell."""
-    import json
+def _scan_file(policy: Policy, content: bytes, name: str) -> list[Finding]:
+    """Look for secrets in what cannot be read as a notebook: UTF-16, conflict markers, or no notebook at all."""
+    from plugins.lib.secrets import baseline
+    from plugins.lib.secrets.record import findings
+    from plugins.lib.secrets.scan import bytes_records
 
-    text = content.decode("utf-8", "replace").replace('\\"', '"')
-    cell = {"cell_type": "raw", "metadata": {}, "source": text}
-    notebook = {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 4}
-    _, findings = shared("prep.steps").clean_bytes(
-        ctx, json.dumps(notebook).encode(), name, ("secrets",), policy.options
-    )
-    return [finding._replace(cell=None) for finding in findings]
+    known, allowed = baseline.known(policy.options), set(policy.options.get("allow_finding") or ())
+    plain = content
+    for escaped, quote in ESCAPED_QUOTES:  # cells of broken JSON still are strings in strings
+        plain = plain.replace(escaped, quote)
+    records = [record for version in dict.fromkeys((content, plain)) for record in bytes_records(version, name)]
+    found = [finding for _, finding in findings(record for record in records if not known(record))]
+    return [finding for finding in dict.fromkeys(found) if finding.id not in allowed]
 
 
 def refuse_secrets(findings: list[Finding], name: str) -> None:
@@ -155,6 +166,7 @@ def serve(ctx: Context, policy: Policy, source: BinaryIO, sink: BinaryIO) -> int
     Raises:
         KaggError: what came is not the protocol.
     """
+    gc.set_threshold(GC_THRESHOLD)
     try:
         _greet(source, sink)
         served = 0
@@ -163,6 +175,32 @@ def serve(ctx: Context, policy: Policy, source: BinaryIO, sink: BinaryIO) -> int
     except (Broken, EOFError) as error:
         raise KaggError(f"git's filter protocol broke off: {str(error) or 'the stream ended'}") from error
     return served
+
+
+def serve_git(ctx: Context, policy: Policy) -> None:
+    """Answer git on the standard streams."""
+    with open(0, "rb", BUFFER_BYTES, closefd=False) as source, open(1, "wb", BUFFER_BYTES, closefd=False) as sink:
+        serve(ctx, policy, source, sink)
+
+
+def main() -> None:
+    """Run as the program of git's configuration: without options at once, for a parser takes as long as all the rest.
+
+    Everything else goes the usual way, with the same result.
+    """
+    import kagg
+
+    if sys.argv[1:] not in (["git", "filter-process"], ["git", "--scan", "filter-process"]):
+        kagg.script()
+    ctx = kagg.Context()
+    ctx.env = {**ctx.env, "KAGG_NO_PLUGINS": "1"}  # only built-in rooms are steps of the filter
+    try:
+        serve_git(ctx, Policy({}, scan="--scan" in sys.argv))
+    except KaggError as error:
+        ctx.say(f"kagg: error: {error}", -1)
+        raise SystemExit(error.code) from error
+    except (BrokenPipeError, KeyboardInterrupt) as error:  # git was stopped
+        raise SystemExit(Exit.FAILED) from error
 
 
 def _greet(source: BinaryIO, sink: BinaryIO) -> None:
@@ -190,6 +228,9 @@ def _serve_one(ctx: Context, policy: Policy, source: BinaryIO, sink: BinaryIO) -
         result = content if asked.get(b"command") == b"smudge" else cleaned(ctx, policy, content, name)
     except (Refused, KaggError) as error:
         ctx.say(str(error) if isinstance(error, Refused) else f"kagg: {name}: {error}", -1)
+        write_list(sink, "status=error")
+    except Exception as error:  # noqa: BLE001 - one file's bug, such as one of the scan; nothing of it is stored
+        ctx.say(f"kagg: {name}: bug: {type(error).__name__}", -1)
         write_list(sink, "status=error")
     else:
         write_list(sink, "status=success")

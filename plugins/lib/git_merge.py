@@ -40,14 +40,15 @@ def merge_files(ctx: Context, policy: Policy, sides: Sequence[Path], marker: int
     merge = _Merge(git, marker)
     try:
         notebooks = [_stored(ctx, policy, content, name) for content in contents]
-    except KaggError:
+        base, ours, theirs = (document.notebook for document in notebooks)
+        merged = notebooks[1].render(merge.notebooks(base, ours, theirs))
+        result, _ = shared("prep.steps").clean_bytes(ctx, merged, name, ("clean",), policy.options)
+    except Exception as error:  # noqa: BLE001 - git merges what this cannot, and must not be left without a result
+        if not isinstance(error, KaggError):
+            ctx.say(f"kagg: {name} cannot be merged by cells (bug: {type(error).__name__})")
         result, failed = merge.text_files(sides)
-        write_atomic(sides[1], result)
-        return ["conflicts, as text: a version is no notebook, or is very large"] if failed else []
-    base, ours, theirs = (document.notebook for document in notebooks)
-    merged = merge.notebooks(base, ours, theirs)
-    rendered = notebooks[1].render(merged)
-    write_atomic(sides[1], shared("prep.steps").clean_bytes(ctx, rendered, name, ("clean",), policy.options)[0])
+        merge.conflicts = ["conflicts, as text: a version is no notebook, or is very large"] if failed else []
+    write_atomic(sides[1], result)
     return merge.conflicts
 
 

@@ -19,8 +19,17 @@ if TYPE_CHECKING:
 PLUGIN = {"api": 1, "summary": "kagg in git's configuration", "requires": {}}
 
 DRIVER = "kagg"
-ATTRIBUTES = f"*.ipynb filter={DRIVER} diff={DRIVER} merge={DRIVER}"
-SHARED_FILE = f"filter.{DRIVER}.attributes"  # our own key: git knows no such variable and leaves it alone
+USES = f"filter={DRIVER} diff={DRIVER} merge={DRIVER}"
+ATTRIBUTES = (
+    f"*.[iI][pP][yY][nN][bB] {USES}"  # git matches letters as they are, also where files do not tell them apart
+)
+OURS = frozenset(line.encode() for line in (ATTRIBUTES, f"*.ipynb {USES}"))  # the second is what 0.1 wrote
+FILES = f"filter.{DRIVER}.attributes"  # our own key, one value for each file of attributes; git leaves it alone
+SCAN = "--scan"
+# Python keeps the compiled form of what is imported, never of the script that it runs: that is half of the start.
+# The path is set before anything is imported, so that no module of the repository is taken for one of Python's; it is
+# that of kagg.py less these seven letters.
+LAUNCH = "import sys; sys.path[0] = sys.argv.pop(1)[:-7]; from plugins.lib.git_filter import main; main()"
 PROBE = "notebook.ipynb"  # git is asked about this name; there need be no such file
 GIT_S = 30.0
 # The answer of a filter that can do nothing: git stores files as they are, or refuses to where it is required.
@@ -117,9 +126,9 @@ def find_place(ctx: Context, git: Git, *, everywhere: bool, attributes: Path | N
 # ---------------------------------------------------------------- settings
 
 
-def program(ctx: Context) -> list[str]:
-    """Return the words that start this kagg."""
-    return [sys.executable or "python3", str(ctx.root / "kagg.py")]
+def program(ctx: Context) -> tuple[str, str]:
+    """Return the interpreter and the kagg.py that run."""
+    return sys.executable or "python3", str(ctx.root / "kagg.py")
 
 
 def command_line(words: Iterable[str]) -> str:
@@ -136,7 +145,7 @@ def settings(ctx: Context, options: list[str], *, required: bool) -> dict[str, s
     words = command_line(options)
 
     def line(action: str, tail: str = "", otherwise: str = "") -> str:
-        call = " ".join(part for part in (python, script, "git", words, action) if part)
+        call = " ".join(part for part in (python, "-c", f"'{LAUNCH}'", script, "git", words, action) if part)
         found = f"test -x {python} && test -e {script} && exec " if otherwise else ""
         start = found + call
         if "%" in tail:  # git replaces %O and the like in such a command
@@ -167,6 +176,11 @@ def configured(git: Git, scope: str) -> dict[str, str]:
     return found
 
 
+def _remembered(git: Git, scope: str) -> list[str]:
+    """Return the files of attributes that installs have written a line to."""
+    return os.fsdecode(git.run("config", scope, "--null", "--get-all", FILES).stdout).split("\0")[:-1]
+
+
 def install(ctx: Context, git: Git, place: Place, options: list[str], *, required: bool) -> dict[str, Any]:
     """Write settings and attributes, and return what changed; a second time nothing does.
 
@@ -178,21 +192,24 @@ def install(ctx: Context, git: Git, place: Place, options: list[str], *, require
         hint = f"git check-attr -a {PROBE} shows it; take it out first"
         raise bad_input(f"*.ipynb go through the filter {other!r} in {place.name}", hint)
     wanted, before = settings(ctx, options, required=required), configured(git, place.scope)
-    if place.shared:
-        wanted[SHARED_FILE] = str(place.attributes)  # so that uninstall finds it
+    opened = SCAN in _call(before.get(f"filter.{DRIVER}.process", "")) and SCAN not in options
     changed = [key for key, value in wanted.items() if before.get(key) != value]
     for key in changed:
         git.ask("config", place.scope, "--replace-all", key, wanted[key])
+    if str(place.attributes) not in _remembered(git, place.scope):  # so that uninstall finds it
+        git.ask("config", place.scope, "--add", FILES, str(place.attributes))
+        changed.append(FILES)
     if _write_attributes(place.attributes, wanted=True):
         changed.append(str(place.attributes))
     return {"installed": True, "where": place.name, "attributes": str(place.attributes), "changed": changed,
-            "required": required}  # fmt: skip
+            "required": required, "gate_removed": opened}  # fmt: skip
 
 
 def uninstall(ctx: Context, git: Git, place: Place) -> dict[str, Any]:
-    """Take out the keys and the line that `install` writes, and return what was taken out."""
-    known, changed, found = [*settings(ctx, [], required=False), SHARED_FILE], [], configured(git, place.scope)
-    files = {place.attributes, *([Path(found[SHARED_FILE])] if SHARED_FILE in found else [])}
+    """Take out the keys and the lines that every `install` wrote, and return what was taken out."""
+    known, changed, found = [*settings(ctx, [], required=False), FILES], [], configured(git, place.scope)
+    usual = find_place(ctx, git, everywhere=place.scope == "--global", attributes=None)
+    files = {place.attributes, usual.attributes, *map(Path, _remembered(git, place.scope))}
     for key in found:
         if key in known:
             git.ask("config", place.scope, "--unset-all", key)
@@ -202,16 +219,22 @@ def uninstall(ctx: Context, git: Git, place: Place) -> dict[str, Any]:
 
 
 def _write_attributes(path: Path, *, wanted: bool) -> bool:
-    """Add our line at the end, or take it out; foreign lines keep their bytes. Return whether the file changed."""
+    """Add our line at the end, or take it out; foreign lines keep their bytes. Return whether the file changed.
+
+    A line of an earlier version becomes the one of this version where it stands.
+    """
     try:
         before = path.read_bytes() if path.exists() else b""
     except OSError as error:
         raise bad_input(f"cannot read {path}: {error.strerror}") from error
     ours = ATTRIBUTES.encode()
     lines = before.splitlines(keepends=True)
-    rest = [line for line in lines if line.strip() != ours]
+    rest = [line for line in lines if line.strip() not in OURS]
     if wanted and rest != lines:
-        return False
+        renewed = [line if line in rest else line.replace(line.strip(), ours) for line in lines]
+        if renewed != lines:
+            write_atomic(path, b"".join(renewed))
+        return renewed != lines
     if wanted:
         gap = b"\n" if before and not before.endswith((b"\n", b"\r")) else b""
         write_atomic(path, before + gap + ours + b"\n")
@@ -237,7 +260,7 @@ def status(ctx: Context, git: Git, *, everywhere: bool) -> dict[str, Any]:
     known = list(settings(ctx, [], required=False))
     faults = [f"{key} is not set" for key in known if key not in found] if found else ["nothing is set"]
     call = _call(command)
-    faults += [f"{path} does not exist" for path in call[:2] if not Path(path).exists()]
+    faults += [f"{path} does not exist" for path in _program_of(call) if not Path(path).exists()]
     applies = {} if everywhere else _attributes(git)
     if not everywhere:
         faults += [f"*.ipynb has {what}={value}, not {DRIVER}" for what, value in applies.items() if value != DRIVER]
@@ -249,12 +272,17 @@ def status(ctx: Context, git: Git, *, everywhere: bool) -> dict[str, Any]:
 
 
 def _call(command: str) -> list[str]:
-    """Return the words that start kagg in a command of ours: interpreter, kagg.py, git, action, options."""
+    """Return the words that start kagg in a command of ours: interpreter, how, kagg.py, git, options, action."""
     try:
         words = shlex.split(command.partition("&& exec ")[2].partition("; echo 'kagg: ")[0] or command)
     except ValueError:
         return []
     return words
+
+
+def _program_of(call: list[str]) -> list[str]:
+    """Return the interpreter and the kagg.py among the words of a command; earlier versions named no `-c`."""
+    return [*call[:1], *(call[3:4] if call[1:2] == ["-c"] else call[1:2])]
 
 
 def _attributes(git: Git) -> dict[str, str]:
@@ -265,4 +293,4 @@ def _attributes(git: Git) -> dict[str, str]:
 
 
 def _has_line(path: Path) -> bool:
-    return path.exists() and ATTRIBUTES.encode() in (line.strip() for line in path.read_bytes().splitlines())
+    return path.exists() and not OURS.isdisjoint(line.strip() for line in path.read_bytes().splitlines())

@@ -27,9 +27,12 @@ def readable(ctx: Context, policy: Policy, content: bytes, name: str) -> bytes:
     try:
         cleaned, _ = shared("prep.steps").clean_bytes(ctx, content, name, ("clean", "outputs"), policy.options)
         notebook = shared("prep.document").load(cleaned, name).notebook
+        lines = [*_head(notebook), *(line for cell in notebook["cells"] for line in _cell(cell))]
     except KaggError:
         return content
-    lines = [*_head(notebook), *(line for cell in notebook["cells"] for line in _cell(cell))]
+    except Exception as error:  # noqa: BLE001 - git ends a whole diff, or log, when one file has no text
+        ctx.say(f"kagg: {name} cannot be shown as text (bug: {type(error).__name__})")
+        return content
     return ("\n".join(lines) + "\n").encode("utf-8", "replace")
 
 

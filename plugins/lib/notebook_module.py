@@ -71,6 +71,8 @@ def to_module(notebook: dict[str, Any], name: str) -> Module:
     """
     _check_language(notebook, name)
     translator = _Translator()
+    sources = (cell_source(cell) for cell in notebook["cells"] if cell.get("cell_type") == "code")
+    translator.elsewhere = any(map(pip_lines.names_index, sources))
     for number, cell in enumerate(notebook["cells"]):
         if cell.get("cell_type") != "code":
             continue
@@ -102,7 +104,8 @@ class _Translator:
     def __init__(self) -> None:
         self.cells: list[tuple[int, str]] = []
         self.files: dict[str, str] = {}
-        self.requirements: dict[str, None] = {}
+        self.requirements = pip_lines.Wanted()
+        self.elsewhere = False  # a cell sets another index for every pip
         self.findings: list[Finding] = []
         self.futures: set[str] = set()
         self.unknown: dict[str, tuple[int, str]] = {}  # names that IPython would have bound
@@ -181,15 +184,18 @@ class _Translator:
     def shell(self, line: str) -> str:
         """Collect the requirements of a shell line and leave it out."""
         for command in pip_lines.commands(line):
-            arguments = pip_lines.install_arguments(command)
-            if arguments is None:
+            asked = pip_lines.install(command)
+            if asked is None:
                 severity = "note" if SILENT_COMMAND.fullmatch(command[0]) else "warning"
                 self.found("shell", severity, f"shell command is left out: {' '.join(command)[:80]}")
                 continue
-            found, odd = pip_lines.requirements(arguments)
-            self.requirements |= dict.fromkeys(found)
-            for word in odd:
-                self.found("requirement", "warning", f"{word!r} cannot be recorded as a requirement")
+            for word in asked.wanted:  # what is left out is said where imports are looked at: the room `requirements`
+                text, _ = pip_lines.recorded(word, elsewhere=asked.elsewhere or self.elsewhere)
+                if text and (fault := self.requirements.add(text)):
+                    self.found("requirement", "warning", fault)
+            for word in asked.odd:
+                message = f"{pip_lines.shown(word)!r} cannot be recorded as a requirement"
+                self.found("requirement", "warning", message)
         return "pass"
 
     def cell_magic(self, source: str) -> str:
@@ -269,7 +275,7 @@ class _Translator:
         parts += [_AWAIT] if self.awaits else []
         parts += [_DISPLAY] if "display" in read - _bound(tree) else []
         source = "\n\n".join([*parts, body])
-        return Module(source, self.files, list(self.requirements), self.findings)
+        return Module(source, self.files, self.requirements.texts, self.findings)
 
 
 def parsed(code: str | bytes, *, run: bool = False) -> ast.Module:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kagg import Exit, Finding, KaggError, file_sha256, parse_notebook, safe_path, shared
-from plugins.lib import package_needs, pip_lines
+from plugins.lib import folder_imports, package_needs, pip_files, pip_lines
 from plugins.lib.notebook_module import parsed, to_module
 from plugins.lib.package_entry import ENTRIES, find_entry
 
@@ -141,19 +141,18 @@ def _folder_parts(folder: Path, ctx: Context, *, all_cells: bool) -> _Parts:
         raise KaggError(f"{folder} has {found}", code=Exit.USAGE, hint=hint)
     entry = _file_parts(kept.pop(entries[0]), ctx, all_cells=all_cells)
     files = entry.files | {_checked_name(name): path for name, path in kept.items()}
-    wanted = dict.fromkeys(entry.requirements)
-    if "requirements.txt" in kept:
-        lines = [line.partition(" #")[0].strip() for line in kept["requirements.txt"].read_text("utf-8").splitlines()]
-        found_lines, odd = pip_lines.requirements([line for line in lines if line and line[0] != "#"])
-        wanted |= dict.fromkeys(found_lines)
-        findings += [
-            Finding("requirement", "warning", f"requirements.txt: {line!r} cannot be recorded") for line in odd
-        ]
+    needs, unknown = folder_imports.needs(ctx, entry.app, kept)
+    listed = pip_files.read(folder, "requirements.txt") if "requirements.txt" in kept else pip_files.NOTHING
+    wanted, imports = pip_lines.Wanted(), pip_lines.Wanted()
+    faults = [*listed.warnings, *wanted.update([*listed.without_refused(entry.requirements), *listed.wanted])]
+    imports.update(listed.without_refused(entry.imports + needs))
+    findings += [Finding("requirement", "warning", fault) for fault in faults]
+    findings += [Finding("requirement", "note", note) for note in listed.notes] + unknown
     digest = hashlib.sha256(f"{entries[0]}\0{entry.sha256}\n".encode())
     for name in sorted(kept):
         digest.update(f"{name}\0{file_sha256(kept[name])}\n".encode())
     apart = [finding for finding in entry.findings if finding.kind != "neighbour"]
-    return _Parts(entry.app, files, list(wanted), entry.imports, apart + findings, digest.hexdigest())
+    return _Parts(entry.app, files, wanted.texts, imports.texts, apart + findings, digest.hexdigest())
 
 
 def _walk(folder: Path) -> tuple[dict[str, Path], list[Finding]]:

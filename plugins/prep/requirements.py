@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kagg import Finding, redact
+from kagg import Finding
 from plugins.lib import distributions, pip_lines
 from plugins.lib.cells import parse_python, read_cells
 
@@ -78,32 +78,46 @@ class _Import(NamedTuple):
     text: str  # as it is shown: `import a` or `from a import b`
     line: int
     optional: bool
+    command: tuple[str, ...] = ()  # of a call that runs one; then it is no import
 
 
 def apply(notebook: dict[str, Any], options: Mapping[str, Any], /) -> tuple[dict[str, Any], list[Finding]]:
     """Return the same notebook and one note for each requirement; `options["folder"]` is where its modules lie."""
     found = collect(notebook, "", options.get("folder"))
     notes = [
-        Finding("requirement", "note", f"{entry.line}  ({_where(entry)})", *_place(entry)) for entry in found.entries
+        Finding("requirement", "note", f"{entry.line}  ({_where(entry)})", entry.origins[0].cell, entry.origins[0].line)
+        for entry in found.entries
     ]
     return notebook, notes + found.findings
 
 
-def collect(notebook: dict[str, Any], name: str, folder: Path | None = None) -> Requirements:
+def collect(
+    notebook: dict[str, Any],
+    name: str,
+    folder: Path | None = None,
+    local: Iterable[str] = (),
+    perhaps: Iterable[str] = (),
+) -> Requirements:
     """Return what a notebook needs; modules beside it in `folder` and modules that its cells write are no requirement.
 
-    `name` is the notebook's, for the origins. No network; the environment is asked only about names that the table
-    does not have.
+    `name` is the notebook's, for the origins; `local` names more modules of its own, and `perhaps` those that are its
+    own where no distribution is known. No network; the environment is asked only about names that the table lacks.
     """
     collector = _Collector(name, folder)
     cells = read_cells(notebook)
-    collector.local |= {path.removesuffix(".py") for cell in cells for path in _written(cell)}
+    collector.local |= {path.removesuffix(".py") for cell in cells for path in _written(cell)} | set(local)
+    collector.perhaps |= set(perhaps)
+    collector.elsewhere = any(pip_lines.names_index(cell.source) for cell in cells)
+    imports = [(cell.index, found) for cell in cells for found in _imports(cell)]
     for cell in cells:
         for line, command in cell.shell:
-            collector.shell(cell.index, line, command)
-    for cell in cells:
-        for imported in _imports(cell):
-            collector.imported(cell.index, imported)
+            for words in pip_lines.commands(command):
+                collector.installed(cell.index, line, words)
+    for index, found in imports:
+        collector.installed(index, found.line, [*found.command])
+    for index, found in imports:
+        if not found.command:
+            collector.imported(index, found)
     return collector.result()
 
 
@@ -131,30 +145,30 @@ class _Collector:
         self.name = name
         self.folder = folder
         self.local: set[str] = set()
+        self.perhaps: set[str] = set()
+        self.elsewhere = False  # every pip looks at another index
+        self.refused: set[str] = set()  # distributions that only another index may have
         self.entries: dict[str, Entry] = {}
         self.findings: list[Finding] = []
         self.reported: set[str] = set()
 
-    def shell(self, cell: int, line: int, command: str) -> None:
-        """Take what one shell line installs."""
-        for words in pip_lines.commands(command):
-            asked = pip_lines.install(words)
-            if asked is None:
-                continue
-            origin = Origin(self.name, cell, line, "pip install")
-            for word in asked.wanted:
-                self.wanted(word, origin, elsewhere=asked.elsewhere)
-            for word in asked.odd:
-                self.found("requirement", f"{redact(word)[:80]!r} cannot be recorded as a requirement", cell, line)
-
-    def wanted(self, word: str, origin: Origin, *, elsewhere: bool) -> None:
-        """Take one requirement of a pip line; a name that only another index may have is not recorded."""
-        name, pins, text = pip_lines.take_apart(word)
-        if elsewhere and not distributions.is_known(name):
-            message = f"{name or text[:80]} is installed from another index and not recorded: PyPI may hold another one"
-            self.found("unknown-import", message, origin.cell, origin.line)
+    def installed(self, cell: int, line: int, command: list[str]) -> None:
+        """Take what one command installs; a name that only another index may have is not recorded."""
+        asked = pip_lines.install(command)
+        if asked is None:
             return
-        _add(self.entries, name or text, pins, [origin], self.findings)
+        origin = Origin(self.name, cell, line, "pip install")
+        for word in asked.wanted:
+            text, said = pip_lines.recorded(word, elsewhere=asked.elsewhere or self.elsewhere)
+            if said:
+                self.found("requirement" if text else "unknown-import", said, cell, line)
+            name, pins, _ = pip_lines.take_apart(text or word)
+            if not text:
+                self.refused.add(distributions.same(name))
+            else:
+                _add(self.entries, name or text, pins, [origin], self.findings)
+        for word in asked.odd:
+            self.found("requirement", f"{pip_lines.shown(word)!r} cannot be recorded as a requirement", cell, line)
 
     def imported(self, cell: int, found: _Import) -> None:
         """Take one import."""
@@ -163,9 +177,11 @@ class _Collector:
             return
         provider = distributions.lookup(found.module)
         if provider.kind in ("known", "installed"):
+            if distributions.same(provider.names[0]) in self.refused:
+                return
             origin = Origin(self.name, cell, found.line, found.text, found.optional)
             _add(self.entries, provider.names[0], "", [origin], self.findings)
-        elif provider.kind not in ("standard", "platform") and not self._is_asked_for(top):
+        elif provider.kind not in ("standard", "platform") and not self._is_asked_for(top) and top not in self.perhaps:
             self.report(cell, found, provider)
 
     def report(self, cell: int, found: _Import, provider: distributions.Provider) -> None:
@@ -187,7 +203,7 @@ class _Collector:
 
     def _is_beside(self, top: str) -> bool:
         folder = self.folder
-        return folder is not None and ((folder / f"{top}.py").is_file() or (folder / top / "__init__.py").is_file())
+        return folder is not None and ((folder / f"{top}.py").is_file() or any((folder / top).glob("*.py")))
 
     def _is_asked_for(self, top: str) -> bool:
         """Say whether a pip line names a distribution like the import."""
@@ -228,10 +244,6 @@ def _where(entry: Entry) -> str:
     more = f" and {len(entry.origins) - 1} more" if len(entry.origins) > 1 else ""
     text = re.sub(r"[\x00-\x1f\x7f]", " ", _said(entry.origins[0])) + more
     return f"optional: {text}" if entry.optional else text
-
-
-def _place(entry: Entry) -> tuple[int, int]:
-    return entry.origins[0].cell, entry.origins[0].line
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -303,7 +315,9 @@ def _of_node(node: ast.Import | ast.ImportFrom | ast.Call) -> Iterator[_Import]:
         module = "" if node.level else node.module or ""
         for alias in node.names if module else ():
             yield _Import(f"{module}.{alias.name}", f"from {module} import {alias.name}", node.lineno, optional=False)
-    elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+    for command in pip_lines.called(node) if isinstance(node, ast.Call) else ():
+        yield _Import("", "", node.lineno, optional=False, command=tuple(command))
+    if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
         called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         name = node.args[0].value
         if called in ("__import__", "import_module") and isinstance(name, str) and re.fullmatch(_NAME, name):
