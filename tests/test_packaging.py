@@ -425,7 +425,7 @@ def test_only_the_cells_that_the_entry_function_needs_are_packed_and_the_others_
     assert "pairplot" not in app
     assert "scores" not in app
     left = {f["cell"] for f in found["findings"] if f["kind"] == "slice"}
-    assert left == {2, 4, 6}
+    assert left == {2, 4}
     assert found["requirements"] == ["pandas", "scikit-learn"]
 
 

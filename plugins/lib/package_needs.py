@@ -35,7 +35,13 @@ def sliced(ctx: Context, notebook: dict[str, Any]) -> tuple[dict[str, Any], list
     kept, findings = room(ctx, "prep", "slice").apply(whole, {"entry": entry})
     stay = {id(cell) for cell in kept["cells"]}  # also the placeholder of skipped cells
     result = [cell if id(placed) in stay else _RAW for cell, placed in zip(notebook["cells"], cells, strict=True)]
-    return notebook | {"cells": result}, [finding for finding in findings if not finding.message.startswith("kept: ")]
+    left = [finding for finding in findings if not finding.message.startswith("kept: ")]
+    count = sum(before is not after for before, after in zip(cells, result, strict=True) if before is not _RAW)
+    if count:
+        total = sum(cell.get("cell_type") == "code" for cell in cells)
+        message = f"left out {count} of {total} code cells (-v says which and why; --all-cells packs all)"
+        left.insert(0, Finding("sliced", "warning", message))
+    return notebook | {"cells": result}, left
 
 
 _RAW = {"cell_type": "raw", "source": "", "metadata": {}}

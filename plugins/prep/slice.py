@@ -1,7 +1,7 @@
 """Keep only the code cells that an entry function depends on, in their order, so that it answers as before.
 
-Data flow over names and the objects behind them: what is not known to be harmless counts as a change. When in doubt a
-cell stays.
+A cell goes only when each of its statements is known to do nothing but give names that no kept cell uses, or to show
+something. When in doubt a cell stays.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PLUGIN = {"api": 1, "summary": "only the cells that the entry function depends on", "requires": {}}
 
 ENTRIES = ("predict", "process_request", "handler")
-MAX_PASSES = 5  # what a dropped cell did no longer ties others together, so that a second pass may drop more
+MAX_PASSES = 8  # without what a dropped cell bound, more may be known of the others
 
 
 def add_arguments(group: argparse._ArgumentGroup, /) -> None:
@@ -37,7 +37,7 @@ def apply(notebook: dict[str, Any], options: Mapping[str, Any], /) -> tuple[dict
     if not isinstance(cells, list):
         return notebook, []
     places = list(range(len(cells)))  # where the cells of the current pass stand in the notebook
-    current, findings = notebook, []
+    current, findings = notebook, list[Finding]()
     for _ in range(MAX_PASSES):
         try:
             kept, found = _one_pass(current, options.get("entry"))
@@ -61,7 +61,7 @@ def _one_pass(notebook: dict[str, Any], entry: Any) -> tuple[list[int], list[Fin
     """Return the indexes of the cells that stay, and a finding for each code cell."""
     cells = notebook["cells"]
     plan = Plan(notebook)
-    bound = set().union(*(effects.binds | effects.may_bind for effects in plan.effects))
+    bound = set().union(*(part.binds for part in plan.parts))
     name = next((one for one in ([entry] if entry else ENTRIES) if one in bound), "")
     if not name:
         wanted = entry or ", ".join(ENTRIES)
@@ -82,11 +82,8 @@ def _one_pass(notebook: dict[str, Any], entry: Any) -> tuple[list[int], list[Fin
 
 def _why_not(plan: Plan, position: int, entry: str) -> str:
     """Say what a cell that is not needed does."""
-    effects = plan.effects[position]
-    names = sorted(one for one in effects.binds | effects.may_bind if ":" not in one)
-    if names:
-        more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-        return f"it binds {', '.join(one[:40] for one in names[:4])}{more}, which {entry} does not need"
-    if effects.written_files:
-        return f"it writes files that {entry} does not read"
-    return f"it changes nothing that {entry} needs"
+    names = sorted(plan.parts[position].binds)
+    if not names:
+        return f"it changes nothing that {entry} needs"
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return f"it binds {', '.join(one[:40] for one in names[:4])}{more}, which {entry} does not need"

@@ -1,283 +1,173 @@
-"""What calls of well-known names do: change their arguments, hand them on, draw random numbers, touch files.
+"""Calls that are known to do nothing but give a value, or to draw; everything that is not named here may do anything.
 
-Everything that is not named here may change whatever it is given. Sources are the documents of numpy, pandas,
-scikit-learn, matplotlib and Python's library, looked up 2026-11-26; only names with one meaning in all are listed.
+Sources are the documents of Python's library, numpy, pandas, scikit-learn and matplotlib, looked up 2026-11-27.
 """
 
 from __future__ import annotations
 
 import re
 
-PLOT_MODULES = frozenset(
-    {
-        *("matplotlib", "seaborn", "plotly", "bokeh", "altair", "missingno", "folium", "graphviz", "IPython", "pydot"),
-        *("mpl_toolkits", "wordcloud", "squarify", "plotnine", "pylab", "yellowbrick", "scikitplot", "cufflinks"),
-        *("holoviews", "hvplot", "pydotplus", "dtreeviz", "ipywidgets", "tabulate", "pprint", "sweetviz", "termcolor"),
-        *("shap", "eli5", "lime", "mplfinance", "pyvis", "dash", "calmap", "matplotlib_venn", "joypy", "ptitprince"),
-    }
-)
-# Modules whose functions and classes neither change their arguments nor keep hidden state.
-PURE_MODULES = frozenset(
-    {
-        *("math", "cmath", "statistics", "re", "json", "time", "datetime", "calendar", "string", "textwrap", "hashlib"),
-        *("decimal", "fractions", "typing", "dataclasses", "enum", "abc", "inspect", "types", "platform", "base64"),
-        *(
-            "zlib",
-            "html",
-            "unicodedata",
-            "difflib",
-            "struct",
-            "numbers",
-            "gc",
-            "glob",
-            "fnmatch",
-            "pathlib",
-            "requests",
-        ),
-        *("scipy", "typing_extensions", "missingpy", "timeit", "psutil", "uuid", "locale", "bisect", "traceback"),
-        *("csv", "io", "gzip", "zipfile", "tempfile", "copy", "__future__", "contextlib", "argparse", "collections"),
-        *("numpy", "pandas", "polars", "sklearn", "statsmodels", "itertools", "functools", "operator", "tqdm", "nltk"),
-        *("skimage", "xgboost", "catboost", "imblearn", "category_encoders", "pickle", "joblib", "os", "scikit_learn"),
-        *("geopandas", "shapely", "networkx", "sympy", "patsy", "pyarrow", "urllib", "warnings", "logging", "cycler"),
-    }
-)
-# Functions of those modules that are not like the rest.
-CHANGES_FIRST = re.compile(
-    r"numpy\.(fill_diagonal|put|place|copyto|putmask|put_along_axis|random\.(mtrand\.)?shuffle)|random\.shuffle|"
-    r"heapq\.\w+|bisect\.insort\w*|operator\.(i[a-z]+|setitem|delitem)|builtins\.(next|setattr|delattr)|"
-    r"networkx\.(set_\w+|relabel_nodes|add_\w+)|numpy\.\w+\.at"
-)
-HANDS_ON = re.compile(  # the result may be a view of the arguments, or one of them
-    r"numpy\.(as\w+|ravel|reshape|squeeze|transpose|split|array_split|[hvd]split|atleast_\dd|expand_dims|broadcast\w*|"
-    r"swapaxes|moveaxis|rollaxis|diagonal|diag|real|imag|flip\w*|rot90|nditer|ndenumerate|matrix|nan_to_num|lib\..*)|"
-    r"pandas\.(DataFrame|Series|Index|Categorical)|builtins\.(min|max|iter|reversed|enumerate|getattr|memoryview|super|"
-    r"list|tuple|set|dict|frozenset|sorted|zip|map|filter|vars|property|next)|itertools\..*|functools\..*|operator\..*|"
-    r"collections\..*|copy\.(copy|replace)|contextlib\..*|tqdm\..*|dataclasses\..*|csv\..*|io\..*|types\..*|pathlib\..*|"
-    r"warnings\.catch_warnings|argparse\..*|scipy\.sparse\..*|networkx\..*|polars\..*|enum\..*|typing\..*|json\.loads|"
-    r"(sklearn|imblearn)\.(pipeline|compose|multiclass|multioutput|ensemble|calibration|feature_selection)\..*|"
-    r"statsmodels\..*|joblib\.(?!load|dump).*|geopandas\..*|shapely\..*|sympy\..*|xgboost\..*|catboost\..*|skimage\..*"
-)
-PURE_BUILTINS = frozenset(
-    {
-        *("len", "sum", "min", "max", "abs", "round", "sorted", "print", "repr", "str", "int", "float", "bool", "type"),
-        *(
-            "isinstance",
-            "issubclass",
-            "hash",
-            "id",
-            "range",
-            "enumerate",
-            "zip",
-            "map",
-            "filter",
-            "any",
-            "all",
-            "format",
-        ),
-        *("input", "ord", "chr", "divmod", "pow", "hex", "bin", "oct", "getattr", "hasattr", "dir", "callable", "iter"),
-        *(
-            "list",
-            "tuple",
-            "set",
-            "dict",
-            "frozenset",
-            "reversed",
-            "display",
-            "help",
-            "slice",
-            "complex",
-            "bytes",
-            "open",
-        ),
-        *(
-            "bytearray",
-            "ascii",
-            "memoryview",
-            "object",
-            "super",
-            "property",
-            "staticmethod",
-            "classmethod",
-            "quit",
-            "exit",
-        ),
-        *("get_ipython", "breakpoint"),
-    }
-)
-# Methods that change nothing, whatever well-known object has them, and whose result is new.
-FRESH_METHODS = frozenset(
-    """
-describe info mean median mode std var sum min max count nunique unique value_counts corr cov quantile rank round
-abs isnull isna notnull notna any all idxmax idxmin argmax argmin argsort cumsum cumprod cummax cummin diff
-pct_change prod skew kurt kurtosis sem mad nlargest nsmallest between isin duplicated drop_duplicates dropna fillna
-ffill bfill interpolate replace astype copy drop rename reset_index set_index sort_values sort_index assign merge
-join melt pivot pivot_table stack unstack explode crosstab agg aggregate clip add_prefix add_suffix to_dict to_list
-tolist to_string to_frame to_html to_markdown to_latex to_json to_records memory_usage equals combine_first corrwith
-select_dtypes nonzero item conj clone tobytes dot searchsorted lower upper strip lstrip rstrip split rsplit
-splitlines startswith endswith find rfind index format encode decode title capitalize swapcase zfill center ljust
-rjust isdigit isalpha isalnum isnumeric islower isupper partition rpartition removeprefix removesuffix translate
-casefold expandtabs bit_length hexdigest digest total_seconds strftime isoformat timestamp date weekday year month
-day group groups groupdict start end span match search fullmatch findall sub subn union intersection difference
-symmetric_difference issubset issuperset isdisjoint most_common elements predict predict_proba predict_log_proba
-decision_function score score_samples transform inverse_transform staged_predict get_params get_feature_names
-get_feature_names_out get_depth get_n_leaves kneighbors summary get_config count_params toarray todense tocsr tocsc
-nnz exists is_file is_dir as_posix resolve absolute relative_to with_suffix with_name joinpath read_text read_bytes
-glob rglob iterdir stat json dtypes cut qcut isocalendar cross_val_score pad nanmean get_dummies to_period
-to_timestamp tz_localize tz_convert day_name month_name normalize to_pydatetime ngroup cumcount size sizes keys
-hasnans is_unique first_valid_index last_valid_index
-numel dim ndimension softmax log_softmax norm exp log sqrt square sigmoid tanh relu matmul mm bmm topk long
-""".split()  # noqa: SIM905 - a list of words is read as words
-)
-# Methods that change nothing and whose result may be a part or a view of the object.
-VIEW_METHODS = frozenset(
-    {
-        *("head", "tail", "get", "items", "values", "reshape", "ravel", "squeeze", "transpose", "view", "swapaxes"),
-        *("iterrows", "itertuples", "groupby", "rolling", "expanding", "ewm", "resample", "to_numpy", "flatten", "xs"),
-        *(
-            "get_group",
-            "first",
-            "last",
-            "nth",
-            "filter",
-            "where",
-            "mask",
-            "take",
-            "loc",
-            "iloc",
-            "numpy",
-            "detach",
-            "cpu",
-        ),
-        *("get_loc", "get_level_values", "droplevel", "reindex", "query", "eval", "pipe", "apply", "map", "applymap"),
-        *("progress_apply", "parameters", "named_parameters", "children", "modules", "state_dict"),
-        *("get_booster", "named_steps", "as_matrix", "itergroups", "asfreq", "shift", "diagonal", "set_axis"),
-        *("permute", "unsqueeze", "contiguous", "chunk", "expand"),
-    }
-)
-# Methods that change their object only: what they are given is kept or copied.
-SELF_METHODS = frozenset(
-    {
-        *("fit", "partial_fit", "fit_transform", "fit_predict", "fit_resample", "fit_sample", "set_params", "compile"),
-        *("append", "extend", "insert", "update", "add", "sort", "reverse", "setdefault", "pop", "popitem", "remove"),
-        *("clear", "discard", "appendleft", "extendleft", "popleft", "rotate", "shuffle", "load_weights", "build"),
-        *("load_state_dict", "train", "to", "cuda", "half", "double", "requires_grad_", "seek", "write"),
-        *(
-            "writelines",
-            "writerow",
-            "writerows",
-            "writeheader",
-            "flush",
-            "close",
-            "add_argument",
-            "fill",
-            "resize",
-            "put",
-        ),
-    }
-)
-FRESH_RESULT = frozenset({"fit_transform", "fit_predict", "fit_resample", "fit_sample"})
-FRESH_ATTRIBUTES = frozenset(
-    {
-        *(
-            "shape",
-            "size",
-            "ndim",
-            "dtype",
-            "dtypes",
-            "columns",
-            "index",
-            "empty",
-            "name",
-            "names",
-            "__name__",
-            "device",
-        ),
-        *("feature_names_in_", "best_score_", "best_params_", "is_unique", "nbytes", "itemsize", "suffix", "stem"),
-    }
-)
-ACCESSORS = frozenset({"str", "dt", "cat", "sparse"})  # pandas: whatever follows is new
-PLOT_METHODS = frozenset({"plot", "hist", "boxplot", "iplot", "style", "scatter_matrix", "hvplot"})
 
-SEEDS = re.compile(
-    r"(^|\.)(seed|manual_seed|manual_seed_all|set_seed|set_random_seed|seed_everything|set_state|set_rng_state|"
-    r"enable_op_determinism|set_global_seed|fix_seed|random_seed|seed_all|seed_torch|seed_worker)$"
+def words(text: str) -> frozenset[str]:
+    """Return the words of a text."""
+    return frozenset(text.split())
+
+
+# Numbers and strings come of these when they are called with numbers, strings, containers and tables.
+SCALAR_BUILTINS = words("len str repr int float bool abs round isinstance ord chr hex bin oct format callable ascii")
+DATA_BUILTINS = words(
+    "list tuple set dict frozenset sorted min max sum any all range divmod pow complex bytes slice type"
 )
-DRAWS = re.compile(
-    r"^(numpy\.random|random|torch\.(rand|normal|bernoulli|multinomial)|tensorflow\.random|scipy\.stats\.\w+\.rvs)"
+STREAM_BUILTINS = words("zip enumerate map filter reversed")  # what they give is used up by reading it
+SILENT_BUILTINS = words("print display")
+
+# The last name stands for every name of the module.
+PURE = re.compile(
+    r"math\.\w+|cmath\.\w+|statistics\.(mean|f?median|mode|p?stdev|p?variance)|re\.(sub|findall|match|search|split|escape)|"
+    r"collections\.(Counter|OrderedDict)|datetime\.(datetime|date|timedelta|time)(\.(now|today|strptime|fromisoformat))?|"
+    r"time\.(time|perf_counter|monotonic|strftime|localtime|gmtime|ctime)|string\.\w+|copy\.(copy|deepcopy)|"
+    r"os\.path\.(join|basename|dirname|exists|isfile|isdir|splitext|getsize|abspath)|os\.(listdir|getcwd|sep|cpu_count)|"
+    r"glob\.glob|platform\.\w+|sys\.(version|version_info|getsizeof|platform|maxsize)|textwrap\.(dedent|fill|shorten)|"
+    r"IPython\.display\.(display|HTML|Markdown|Image)|IPython\.core\.display\.(display|HTML)|tabulate\.tabulate|"
+    r"pprint\.pformat|itertools\.(combinations|permutations|product)|gc\.collect|"
+    r"pandas\.(DataFrame|Series|Index|concat|merge|to_datetime|to_numeric|to_timedelta|get_dummies|q?cut|crosstab|melt|"
+    r"pivot|pivot_table|date_range|period_range|isnull|isna|notnull|notna|unique|factorize|Timestamp|Timedelta|"
+    r"Categorical|wide_to_long|NA|NaT|MultiIndex\.from_\w+|DataFrame\.from_(dict|records)|value_counts|__version__)|"
+    r"sklearn\.metrics\.(?!silhouette_|make_scorer|get_scorer|(?:Roc|Precision|Confusion|Det|Prediction)\w*Display)"
+    r"[a-z]\w+(?<!_display)|sklearn\.__version__|sklearn\.datasets\.load_\w+|"
+    r"scipy\.stats\.(pearsonr|spearmanr|kendalltau|skew|kurtosis|zscore|norm|ttest_\w+|chi2_contingency|mode|iqr|sem|"
+    r"shapiro|normaltest|f_oneway|mannwhitneyu|ks_2samp|probplot|boxcox|jarque_bera|describe)(\.(pdf|cdf|ppf|sf))?|"
+    r"numpy\.(u?int\d*|float\d*|bool_?|str_|object_|pi|e|nan|inf|newaxis|NaN|NAN|__version__|r_|c_|linalg\.(norm|inv|det|"
+    r"eig|eigh|svd|pinv|solve|matrix_rank))"
 )
-DRAWS_NOTHING = frozenset(  # models of scikit-learn that never draw
-    {
-        *("LinearRegression", "KNeighborsClassifier", "KNeighborsRegressor", "GaussianNB", "MultinomialNB"),
-        *(
-            "BernoulliNB",
-            "ComplementNB",
-            "StandardScaler",
-            "MinMaxScaler",
-            "RobustScaler",
-            "MaxAbsScaler",
-            "Normalizer",
-        ),
-        *("LabelEncoder", "OneHotEncoder", "OrdinalEncoder", "LabelBinarizer", "SimpleImputer", "PolynomialFeatures"),
-        *("CountVectorizer", "TfidfVectorizer", "TfidfTransformer", "HashingVectorizer", "DictVectorizer", "Binarizer"),
-        *("PowerTransformer", "FunctionTransformer", "SelectKBest", "VarianceThreshold", "MultiLabelBinarizer"),
-    }
+# A further position of these is the array that they write to: how many positions are read only.
+_UNARY = words(
+    "abs absolute sqrt square exp expm1 log log1p log2 log10 sin cos tan tanh arcsin arccos arctan sign "
+    "floor ceil trunc rint isnan isinf isfinite logical_not negative degrees radians fabs reciprocal "
+    "invert"
 )
-NO_DRAW_MODULES = PLOT_MODULES | PURE_MODULES - {"sklearn", "imblearn", "xgboost", "catboost", "networkx", "skimage"}
-NO_DRAW = re.compile(
-    r"sklearn\.(metrics|preprocessing|pipeline|compose|impute|feature_extraction|base|utils\.validation|datasets\.load_)"
+_BINARY = words(
+    "add subtract multiply divide true_divide floor_divide power mod maximum minimum greater less equal "
+    "not_equal logical_and logical_or logical_xor arctan2 hypot mean sum std var min max amin amax median "
+    "prod percentile quantile nanmean nansum nanstd nanmin nanmax nanmedian nanpercentile cumsum cumprod "
+    "argmin argmax argsort sort any all round around dot matmul concatenate stack vstack hstack "
+    "column_stack unique count_nonzero zeros ones empty full zeros_like ones_like full_like eye identity "
+    "diff corrcoef cov array asarray reshape ravel transpose tile repeat bincount digitize histogram isin "
+    "in1d expand_dims squeeze argwhere nonzero where outer ptp average diag triu tril copy setdiff1d "
+    "intersect1d union1d flip roll array_split split array_equal allclose isclose size shape ndim "
+    "meshgrid triu_indices_from tril_indices_from triu_indices"
+)
+_TERNARY = words("where linspace arange interp logspace geomspace")
+NUMPY = dict.fromkeys(_UNARY, 1) | dict.fromkeys(_BINARY, 2) | dict.fromkeys(_TERNARY, 3)
+READERS = re.compile(r"pandas\.read_(csv|excel|json|parquet|table|feather)")
+
+STR_METHODS = frozenset(name for name in dir(str) if not name.startswith("_"))
+# Of tables, arrays and containers; the number says how many positions are surely read only.
+_ONE = words(
+    "max min round all any argmax argmin mean sum std var prod cumsum cumprod ptp median head tail "
+    "describe info nunique unique keys values items copy tolist to_list to_numpy to_frame isnull isna "
+    "notnull notna isin count mode skew kurt sem kurtosis abs transpose T ravel flatten dot argsort "
+    "nonzero idxmax idxmin corr cov cummax cummin diff shift rank quantile value_counts memory_usage "
+    "select_dtypes nlargest nsmallest groupby rolling expanding ewm resample agg aggregate apply map "
+    "applymap transform size first last nth get_group ngroups filter get index most_common squeeze "
+    "explode stack unstack duplicated infer_objects convert_dtypes equals dropna drop fillna sort_index "
+    "reset_index set_index rename rename_axis reindex assign astype iterrows itertuples pivot pivot_table "
+    "melt merge join corrwith combine_first isdigit strip lower upper split replace contains startswith "
+    "endswith len extract findall title cat zfill slice pad day_name month_name strftime normalize "
+    "to_period to_timestamp floor ceil total_seconds isocalendar union intersection difference issubset "
+    "issuperset symmetric_difference sort_values drop_duplicates clip interpolate bfill ffill to_string "
+    "to_dict between pct_change where mask query is_unique to_series get_level_values droplevel nanmean "
+    "crosstab get_loc date isoformat weekday timestamp swapaxes repeat xs take item"
+)
+_TWO = words("reshape replace get sort_values pivot between xs merge join")
+METHODS = dict.fromkeys(_ONE, 1) | dict.fromkeys(_TWO, 2)
+STREAM_METHODS = words("iterrows itertuples")
+PLOT_METHODS = words("plot hist boxplot style")
+# Attributes of containers that change them when they are called: such a method may not be passed on.
+CHANGERS = words(
+    "append extend insert remove pop clear sort reverse update setdefault popitem add discard "
+    "difference_update intersection_update symmetric_difference_update fill put itemset resize partition "
+    "setflags setfield byteswap tofile dump eval query pipe appendleft popleft rotate subtract extendleft "
+    "elements send throw close write"
+)
+SAMPLERS = words("sample")
+EXPECTED_KEYS = words("inplace copy copy_X return_X_y as_frame")  # may be constants only, see `pure`
+WRITING_KEYS = re.compile(
+    r"out|file|buf|stream|path_or_buf|overwrite\w*|where|chunksize|iterator|filename|storage_options|cache\w*|memory|"
+    r"callbacks?|warm_start|path"
+)
+TAKES_PLOT = words("print display len type isinstance")
+
+PLOT_MODULES = words("matplotlib seaborn plotly missingno squarify pylab mpl_toolkits joypy altair bokeh")
+PLOT_CHANGES = re.compile(
+    r"regist|writ|save|to_(file|html|json|image)|load_dataset|connect|animat|callback|events|_agg|"
+    r"add_timer|offline\.plot$|output_file|exec|eval|interact|__"
 )
 DRAWING_PLOTS = re.compile(
-    r"seaborn\.(stripplot|catplot|regplot|lmplot|jointplot|barplot|lineplot|pointplot)|shap\.|eli5\.|lime\."
+    r"seaborn\.(stripplot|catplot|regplot|lmplot|jointplot|barplot|lineplot|pointplot|swarmplot)"
 )
-READS_FILES = re.compile(
-    r"(^|\.)(open|read_\w+|load\w*|imread|from_file|from_pretrained|listdir|scandir|walk|glob|rglob|iterdir|fromfile|"
-    r"genfromtxt|File|ZipFile|image_dataset_from_directory|flow_from_directory|ImageFolder|connect|from_csv)$"
+# What importing seaborn registers with matplotlib, by the names that kept text would use.
+SEABORN_MAPS = words("rocket mako icefire vlag flare crest rocket_r mako_r icefire_r vlag_r flare_r crest_r")
+
+# Models whose `fit` changes nothing but themselves; those in the first list never draw.
+_STEADY = (
+    "LinearRegression KNeighborsClassifier KNeighborsRegressor GaussianNB MultinomialNB BernoulliNB ComplementNB "
+    "StandardScaler MinMaxScaler RobustScaler MaxAbsScaler Normalizer LabelEncoder OneHotEncoder OrdinalEncoder "
+    "LabelBinarizer SimpleImputer PolynomialFeatures CountVectorizer TfidfVectorizer TfidfTransformer PowerTransformer "
+    "VarianceThreshold MultiLabelBinarizer Binarizer"
 )
-WRITES_FILES = re.compile(
-    r"(^|\.)(to_(csv|excel|json|parquet|pickle|feather|hdf|sql|html|latex|markdown|stata|file)|dump|dump_model|save\w*|"
-    r"savetxt|savez\w*|write_\w+|imwrite|imsave|makedirs|mkdir|rename|replace_file|copyfile|copytree|copy2|move|rmtree|"
-    r"remove_file|unlink|extractall|urlretrieve|download\w*|export\w*|save_pretrained|sink_\w+|touch|symlink_to)$"
+_DRAWING = (
+    "LogisticRegression Ridge Lasso ElasticNet RidgeClassifier SGDClassifier SGDRegressor Perceptron LinearSVC "
+    "LinearSVR SVC SVR DecisionTreeClassifier DecisionTreeRegressor RandomForestClassifier RandomForestRegressor "
+    "ExtraTreesClassifier ExtraTreesRegressor GradientBoostingClassifier GradientBoostingRegressor AdaBoostClassifier "
+    "AdaBoostRegressor BaggingClassifier HistGradientBoostingClassifier HistGradientBoostingRegressor MLPClassifier "
+    "MLPRegressor KMeans PCA TruncatedSVD TSNE IsolationForest XGBClassifier XGBRegressor LGBMClassifier LGBMRegressor"
 )
-ENVIRONMENT = re.compile(
-    r"^(os\.(environ\..*|chdir|putenv|umask|system|popen)|sys\.(path\..*|setrecursionlimit|set\w+)|locale\.setlocale|"
-    r"numpy\.seterr|numpy\.(set_)?errstate_|subprocess\..*|decimal\.(setcontext|getcontext.*)|socket\.setdefaulttimeout|"
-    r"sklearn\.set_config|pandas\.(set_option|options\..*)|importlib\.reload|site\..*|random\.setstate)$"
+STEADY = re.compile(rf"sklearn(\.\w+)*\.({'|'.join(_STEADY.split())})")
+DRAWING = re.compile(rf"(sklearn(\.\w+)*|xgboost|lightgbm)\.({'|'.join(_DRAWING.split())})")
+MODEL_READS = words(
+    "predict predict_proba score transform decision_function get_params predict_log_proba inverse_transform"
 )
-PLOT_SETTINGS = re.compile(
-    r"\.(use|set|set_\w+|rc|rcdefaults|rcParams.*|style\..*|update_default\w*|reset_defaults|templates.*)$"
+MODEL_FITS = words("fit fit_transform fit_predict")
+
+# A notebook that names none of these has generators that nobody seeded: nobody can miss a draw.
+SEEDS = re.compile(
+    r"seed|RandomState|default_rng|Generator|set_state|getstate|get_state|setstate|deterministic", re.IGNORECASE
 )
-SHOWS = re.compile(
-    r"(^|\.)_*(show|plot|display|print|draw|render|view|summar|head|report|visuali|hist|bar|line|scatter|heatmap|info|"
-    r"log|write|figure|title|describe|check|test|assert|inspect|explor|explain)",
-    re.IGNORECASE,
+# Text that can reach names in ways that are not followed.
+REACHES_ALL = words(
+    "globals locals vars dir exec eval execfile __import__ get_ipython __main__ inspect importlib runpy "
+    "builtins __builtins__ get_type_hints"
 )
-READS_TEXT = re.compile(r"^(duckdb|pandasql|patsy|numexpr|statsmodels\.formula|timeit|pandas\.eval|polars\.sql)")
-DYNAMIC = frozenset({"exec", "eval", "globals", "locals", "compile", "execfile", "run_cell", "run_line_magic", "magic"})
-PASSING_DECORATORS = frozenset(
-    {
-        *("staticmethod", "classmethod", "property", "lru_cache", "cache", "wraps", "no_grad", "inference_mode", "jit"),
-        *("njit", "function", "dataclass", "contextmanager", "abstractmethod", "cached_property", "overload", "setter"),
-    }
+REACHING_ATTRIBUTES = words(
+    "__dict__ __subclasses__ __globals__ __builtins__ get_objects get_referrers currentframe _getframe "
+    "run_cell run_line_magic get_type_hints import_module getmembers ex ev user_ns"
 )
+EVALUATES = words("query eval")
+LOADS_CLASSES = re.compile(
+    r"load(s|_model|_pickle|_state_dict|_learner|_from_checkpoint|_all)?|Unpickler|read_pickle|restore"
+)
+SAFE_DECORATORS = words(
+    "functools.lru_cache functools.cache contextlib.contextmanager numba.njit numba.jit "
+    "dataclasses.dataclass torch.no_grad torch.inference_mode builtins.staticmethod builtins.classmethod "
+    "builtins.property"
+)
+SAFE_BASES = re.compile(
+    r"builtins\.(object|\w*(Exception|Error|Warning))|abc\.ABC|torch\.nn\.Module|torch\.utils\.data\.Dataset|"
+    r"sklearn\.base\.(BaseEstimator|\w+Mixin)|torch\.nn\.modules\.module\.Module"
+)
+DATASET_METHODS = words("__init__ __len__ __getitem__ __call__ __repr__")
+
 SILENT_SHELL = re.compile(
     r"(cat|clear|date|df|du|echo|env|find|free|grep|head|hostname|ls|lscpu|nproc|nvidia-smi|ps|pwd|sleep|stat|tail|top|"
-    r"tree|uname|uptime|wc|which|whoami)\b(?!.*>)"
+    r"tree|uname|uptime|wc|which|whoami)\b(?!.*(>|-exec|-delete|\|))"
 )
-KEEPING_MAGIC = re.compile(
-    r"^[ \t]*%(?:%(?:writefile|file|script|bash|sh|sql|R|cython|ruby|perl)\b|"
-    r"(?:cd|env|set_env|pushd|popd|run|store|macro|alias)\b)",
+# Any line that begins like a magic and is none of these keeps its cell.
+LOUD_MAGIC = re.compile(
+    r"^[ \t]*%(?!matplotlib\b|%time\b|%timeit\b|pinfo|who|ls\b|pwd\b|config\s+InlineBackend|"
+    r"load_ext\s+(autoreload|autotime|tensorboard|watermark)\b|autoreload\b)",
     re.MULTILINE,
 )
-RUNNING_MAGIC = re.compile(
-    r"^[ \t]*%(?!%|matplotlib\b|config\b|(?:re)?load_ext\b|autoreload\b|pip\b|conda\b|pinfo|who|ls\b|pwd\b)",
-    re.MULTILINE,
-)
-# They take streams, or ship their data.
-TAKES_STREAM = re.compile(
-    r"^(json|pickle|yaml|dill|cloudpickle|simplejson|ujson|cPickle)\.(safe_)?(load|dump)(s|_all)?$|^sklearn\.datasets\.load_|"
-    r"^seaborn\.load_|(^|\.)(loads|load_state_dict|load_ext|load_dataset_names)$"
-)
-IMPORTED_FOR_EFFECT = re.compile(
-    r"(__future__|sklearn\.experimental|tensorflow_text|unsloth|swifter|janitor|sklearnex|pandarallel|modin|cudf\.pandas|"
-    r"pint_pandas|intel_extension_for_\w+|tensorflow_addons|google\.colab)\b|.*\.enable_\w+$"
-)
+
+PATCHERS = words("setattr patch object register_dataframe_accessor register_series_accessor register_index_accessor")
+FRAME_SETTINGS = words("columns index name names")  # assigned to tables everywhere, and no methods

@@ -67,6 +67,14 @@ def outside(node: ast.AST) -> list[ast.AST]:
     return []
 
 
+def hints(node: Scope) -> list[ast.AST]:
+    """Return the annotations of a function's parameters and result."""
+    if isinstance(node, ast.Lambda):
+        return []
+    found = [part.annotation for part in ast.walk(node.args) if isinstance(part, ast.arg)]
+    return [part for part in [*found, node.returns] if part is not None]
+
+
 def declared(node: ast.AST) -> set[str]:
     """Return the names that `global` statements of a scope name."""
     return {name for child in inner(node) if isinstance(child, ast.Global) for name in child.names}
@@ -107,11 +115,14 @@ def free(nodes: Iterable[ast.AST]) -> set[str]:
     while waiting:
         node, hidden = waiting.pop()
         if isinstance(node, ast.Name):
-            found |= {node.id} - hidden
+            found |= {node.id} - hidden if not isinstance(node.ctx, ast.Store) else set()
+        elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+            found |= {node.target.id} - hidden
+            waiting.append((node.value, hidden))
         elif isinstance(node, ast.Global):
             found |= set(node.names)
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
-            waiting += [(part, hidden) for part in outside(node)]
+            waiting += [(part, hidden) for part in [*outside(node), *hints(node)]]
             body = node.body if isinstance(node.body, list) else [node.body]
             waiting += [(part, (hidden | own(node)) - declared(node)) for part in body]
         elif isinstance(node, _COMPREHENSIONS):
