@@ -50,22 +50,27 @@ def apply(notebook: dict[str, Any], options: Mapping[str, Any], /) -> tuple[dict
     `options["filename"]`, when given, is the name under which the baseline may know the notebook.
     """
     from plugins.lib.secrets import baseline, scan
-    from plugins.lib.secrets.record import by_hand, findings
+    from plugins.lib.secrets.record import by_hand, finding_id, findings
 
     known, allowed = baseline.known(options), set(options.get("allow_finding") or ())
 
-    def open_findings() -> list[tuple[Record, Finding]]:
-        found = (record for record in records(notebook, options) if not known(record))
-        return [(record, finding) for record, finding in findings(found) if finding.id not in allowed]
+    def passes(record: Record) -> bool:
+        return known(record) or (bool(allowed) and finding_id(record.kind, record.value) in allowed)
+
+    def open_records(document: dict[str, Any]) -> tuple[list[Record], list[Record]]:
+        found: tuple[list[Record], list[Record]] = ([], [])
+        for record in records(document, options):
+            found[passes(record)].append(record)
+        return found
 
     notes: list[Finding] = []
-    shown = open_findings()
-    if options.get("fix_secrets") and shown and isinstance(notebook.get("cells"), list):
+    shown, passed = open_records(notebook)
+    fixes = bool(options.get("fix_secrets")) and isinstance(notebook.get("cells"), list)
+    if fixes and shown:
         from plugins.lib.secrets import fix
 
-        notebook, notes = fix.fixed(notebook, [record for record, _ in shown])
-        shown = open_findings() if notes else shown
-        shown = [(record, by_hand(finding)) for record, finding in shown]
+        notebook, notes, shown = fix.fixed_point(notebook, shown, passed, open_records)
+    listed = [by_hand(finding) if fixes else finding for _, finding in findings(shown[: scan.MAX_RECORDS])]
     if len(shown) >= scan.MAX_RECORDS:
         notes.append(Finding("more-secrets", "note", f"not more than {scan.MAX_RECORDS} secrets are listed"))
-    return notebook, notes + [finding for _, finding in shown]
+    return notebook, notes + listed

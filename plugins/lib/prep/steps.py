@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kagg import Context, Finding, room
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 ORDER = ("clean", "outputs", "imports", "secrets", "risks")
 DEFAULT_STEPS = ("clean", "outputs", "secrets", "risks")
+SURE_CHARS = 12  # a secret of fewer characters may be part of a word by chance
 READS_ONLY = ("secrets", "risks", "requirements")  # steps that change nothing unless they are asked to
 
 
@@ -146,16 +148,21 @@ def _gone(finding: Finding, notebook: dict[str, Any], value: str) -> Finding:
 
 
 def holds(value: Any, text: str) -> bool:
-    """Tell whether any text of a JSON value has `text` in it, lists of lines joined."""
+    """Tell whether any text of a JSON value has `text` in it, lists of lines joined; a short one as a word of its own."""
+    edge = r"\b" if len(text) < SURE_CHARS else ""
+    return _seen(value, re.compile(edge + re.escape(text) + edge))
+
+
+def _seen(value: Any, pattern: re.Pattern[str]) -> bool:
     if isinstance(value, str):
-        return text in value
+        return pattern.search(value) is not None
     if isinstance(value, BigText):
-        return any(text in chunk for chunk in value.chunks())
+        return any(pattern.search(chunk) for chunk in value.chunks())
     if isinstance(value, dict):
-        return any(text in key or holds(item, text) for key, item in value.items())
+        return any(_seen(key, pattern) or _seen(item, pattern) for key, item in value.items())
     if isinstance(value, list):
-        lines = [item for item in value if isinstance(item, str)]
-        return text in "".join(lines) or any(holds(item, text) for item in value if not isinstance(item, str))
+        lines = "".join(item for item in value if isinstance(item, str))
+        return _seen(lines, pattern) or any(_seen(item, pattern) for item in value if not isinstance(item, str))
     return False
 
 

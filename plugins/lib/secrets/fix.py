@@ -6,63 +6,48 @@ A change is only made when the cell can be parsed after it; what must be done by
 from __future__ import annotations
 
 import ast
+import bisect
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from kagg import Finding
-from plugins.lib.secrets import fold, literals
+from plugins.lib.secrets import layout, repeats
+from plugins.lib.secrets.edits import (
+    CLIENT,
+    MAX_TRIED,
+    Edit,
+    Style,
+    built_edits,
+    line_numbers,
+    python_edits,
+    shell_edits,
+    targets_in,
+)
 from plugins.lib.secrets.text import cells_of, joined
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from plugins.lib.secrets.record import Record
 
-MAX_TRIED = 50  # edits of one cell that are tried one by one, when all together do not fit
-MIN_REPEAT_CHARS = 12  # a value of this length is replaced wherever the cell repeats it
+    Scan = Callable[[dict[str, Any]], tuple[list[Record], list[Record]]]
+
 ON_KAGGLE = re.compile(r"\bkaggle_secrets\b|/kaggle/(?:input|working)|\.\./input/")
 PYTHON_CELL = re.compile(r"%%(?:time|timeit|capture|prun)\b")
 SHELL_CELL = re.compile(r"%%(?:bash|sh|script\s+(?:ba)?sh|!)\b|%%!")
-ENV_LINE = re.compile(r"^([ \t]*)%(?:set_)?env[ \t]+(\w+)(?:[ \t]*=[ \t]*|[ \t]+)\S")
-EXPORT_LINE = re.compile(r"^([ \t]*)!?[ \t]*(?:export|set)[ \t]+(\w+)[ \t]*=[^;&|\n]*$")
-OS_LINE = re.compile(r"^([ \t]*)os\.environ\[([\"'])(\w+)\2\][ \t]*=[ \t]*[rbu]?([\"'])([^\"'\n]*)\4[ \t]*(?:\#.*)?$")
-SHELL_LINE = re.compile(r"^[ \t]*(?:[\w, \t]+=[ \t]*)?(?:!|%(?:sx|system|env|set_env)\b)")
-OTHER_MAGIC = re.compile(r"^[ \t]*(?:[\w, \t]+=[ \t]*)?%(?!%|(?:time|timeit|prun|memit)\b)")
 LINES = re.compile(r"[^\n]*\n|[^\n]+")
-FUTURE = re.compile(r"^from[ \t]+__future__[ \t]+import\b.*\n?", re.MULTILINE)
-
-
-class Style(NamedTuple):
-    """How secrets are looked up."""
-
-    kaggle: bool
-
-    def lookup(self, name: str) -> str:
-        """Return the expression that gives the secret."""
-        return f'UserSecretsClient().get_secret("{name}")' if self.kaggle else f'os.environ["{name}"]'
-
-
-class Edit(NamedTuple):
-    """One change of a cell's source; `needs` are the names that must be imported for it."""
-
-    start: int
-    end: int
-    text: str
-    name: str
-    line: int
-    needs: tuple[str, ...]
-
-
-IMPORTS = {"os": "import os", "UserSecretsClient": "from kaggle_secrets import UserSecretsClient"}
+IMPORTS = {"os": "import os", CLIENT: f"from kaggle_secrets import {CLIENT}"}
+MAX_ROUNDS = 20  # of at most MAX_RECORDS each; a notebook with more keeps the rest
 
 
 def style_of(notebook: dict[str, Any]) -> Style:
     """Return the style of a notebook: Kaggle's where metadata or paths speak of Kaggle."""
+    cells = [cell for cell in cells_of(notebook) if isinstance(cell, dict)]
     metadata = notebook.get("metadata")
-    if isinstance(metadata, dict) and "kaggle" in metadata:
-        return Style(kaggle=True)
-    sources = (joined(cell.get("source")) for cell in cells_of(notebook) if isinstance(cell, dict))
-    return Style(kaggle=any(ON_KAGGLE.search(source) for source in sources))
+    kaggle = isinstance(metadata, dict) and "kaggle" in metadata
+    kaggle = kaggle or any(ON_KAGGLE.search(joined(cell.get("source"))) for cell in cells)
+    code = (joined(cell.get("source")) for cell in cells if cell.get("cell_type") == "code")
+    return Style(kaggle, layout.taken(code, IMPORTS))
 
 
 def is_python(notebook: dict[str, Any]) -> bool:
@@ -77,10 +62,10 @@ def is_python(notebook: dict[str, Any]) -> bool:
 # ---------------------------------------------------------------- names
 
 
-def names_for(records: Iterable[Record]) -> dict[str, str]:
-    """Return the variable of each secret value; two values never share one."""
-    found: dict[str, str] = {}
-    taken: set[str] = set()
+def names_for(records: Iterable[Record], known: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the variable of each secret value, those that are known included; two values never share one."""
+    found: dict[str, str] = dict(known or {})
+    taken: set[str] = set(found.values())
     numbers: dict[str, int] = {}
     for record in records:
         if record.value in found:
@@ -97,219 +82,198 @@ def names_for(records: Iterable[Record]) -> dict[str, str]:
     return found
 
 
-# ---------------------------------------------------------------- edits of one cell
-
-
-def _targets(source: str, records: Sequence[Record], names: dict[str, str]) -> list[tuple[int, int, str]]:
-    """Return the spans (start, end, variable) of the secrets in a source, none overlapping another, in order."""
-    found = {(one.start, one.end): names[one.value] for one in records if one.start >= 0}
-    for value in {one.value for one in records if len(one.value) >= MIN_REPEAT_CHARS}:
-        found |= {(match.start(), match.end()): names[value] for match in re.finditer(re.escape(value), source)}
-    spans: list[tuple[int, int, str]] = []
-    for (start, end), name in sorted(found.items()):
-        if not spans or start >= spans[-1][1]:
-            spans.append((start, end, name))
-    return spans
-
-
-def _line_of(source: str, at: int) -> tuple[int, int, str]:
-    begin = source.rfind("\n", 0, at) + 1
-    end = source.find("\n", at)
-    end = len(source) if end < 0 else end
-    return begin, end, source[begin:end]
-
-
-def _set_elsewhere(source: str, at: int, style: Style) -> tuple[int, int, str, str, tuple[str, ...]] | None:
-    """Return the change for a line whose whole purpose is to set an environment variable."""
-    begin, end, line = _line_of(source, at)
-    match = ENV_LINE.match(line) or EXPORT_LINE.match(line)
-    if match:
-        indent, name = match[1], match[2]
-    elif (match := OS_LINE.match(line)) and not style.kaggle:
-        indent, name = match[1], match[3]
-    else:
-        return None
-    if style.kaggle and line.lstrip().startswith("%"):
-        text = f'{indent}os.environ["{name}"] = {style.lookup(name)}'
-        return begin, end, text, name, ("os", "UserSecretsClient")
-    return begin, end, f"{indent}# {name} comes from the environment", name, ()
-
-
-def _in_shell(source: str, start: int, name: str, style: Style) -> str:
-    """Return what stands for a value in a shell line: IPython's {} on Kaggle, else $, for which quotes are left."""
-    if style.kaggle:
-        return "{" + style.lookup(name).replace('"', "'") + "}"
-    line = source[source.rfind("\n", 0, start) + 1 : start]
-    quoted = line.replace('"', "").count("'") % 2 == 1 and line.count('"') % 2 == 0
-    return f"'\"${name}\"'" if quoted else f"${name}"
-
-
-def _shell_edits(source: str, targets: Sequence[tuple[int, int, str]], style: Style) -> list[Edit]:
-    edits = []
-    for start, end, name in targets:
-        line = source.count("\n", 0, start) + 1
-        whole = _set_elsewhere(source, start, style)
-        needs = ("UserSecretsClient",) if style.kaggle else ()
-        if whole:
-            edits.append(Edit(whole[0], whole[1], whole[2], whole[3], line, whole[4]))
-        else:
-            edits.append(Edit(start, end, _in_shell(source, start, name, style), name, line, needs))
-    return edits
-
-
-def _python_edits(source: str, targets: Sequence[tuple[int, int, str]], style: Style) -> list[Edit]:
-    """Return the changes of a Python cell: magic lines, comments, literals."""
-    found = literals.spans(source)
-    shell = [one for one in targets if SHELL_LINE.match(_line_of(source, one[0])[2])]
-    edits = _shell_edits(source, shell, style)
-    cuts: dict[int, list[tuple[int, int, str]]] = {}
-    for start, end, name in targets:
-        line = source.count("\n", 0, start) + 1
-        if (start, end, name) in shell or OTHER_MAGIC.match(_line_of(source, start)[2]):
-            continue
-        whole = _set_elsewhere(source, start, style)
-        if whole:
-            edits.append(Edit(whole[0], whole[1], whole[2], whole[3], line, whole[4]))
-        elif any(begin <= start < stop for begin, stop in found.comments):
-            edits.append(Edit(start, end, f"[{name} removed]", name, line, ()))
-        elif (place := literals.covering(found.groups, start, end)) is not None:
-            cuts.setdefault(place, []).append((start, end, name))
-    for number, spans in cuts.items():
-        edits += _group_edit(source, found.groups[number], spans, style)
-    return edits
-
-
-def _group_edit(
-    source: str, group: list[literals.Literal], spans: Sequence[tuple[int, int, str]], style: Style
-) -> list[Edit]:
-    """Return the change of literals that stand beside each other."""
-    terms: dict[literals.Literal, list[str]] = {}
-    for literal in group:
-        inside = [one for one in spans if literal.body_start <= one[0] and one[1] <= literal.body_end]
-        parts = literals.rewritten(source, literal, [(a, b, style.lookup(name)) for a, b, name in inside])
-        if inside and parts is None:
-            return []
-        if inside and parts:
-            terms[literal] = parts
-    text = literals.group_text(source, group, terms)
-    names = ", ".join(dict.fromkeys(name for _, _, name in spans))
-    need = "UserSecretsClient" if style.kaggle else "os"
-    line = source.count("\n", 0, spans[0][0]) + 1
-    return [Edit(group[0].start, group[-1].end, text, names, line, (need,))]
-
-
-def _built_edits(source: str, records: Sequence[Record], names: dict[str, str], style: Style) -> list[Edit]:
-    """Return the changes of expressions made of literals that build exactly a secret: "a" + "b"."""
-    values = {one.value for one in records if one.start < 0}
-    code = fold.python_of(source)
-    tree = fold.parsed(code) if values and "\r" not in source else None
-    edits = []
-    for node, text, _ in fold.built(tree, code, {}) if tree else ():
-        if text in values and isinstance(node, ast.expr):
-            start, end = fold.span_of(source, node)
-            need = "UserSecretsClient" if style.kaggle else "os"
-            lookup = style.lookup(names[text]) + "\n" * source.count("\n", start, end)
-            edits.append(Edit(start, end, lookup, names[text], node.lineno, (need,)))
-    return edits
-
-
 # ---------------------------------------------------------------- putting edits in
 
 
 def _parses(source: str) -> bool:
-    return fold.parsed(fold.python_of(source)) is not None
+    return layout.parsed(source) is not None
 
 
-def _applied(source: str, edits: Sequence[Edit], *, check: bool) -> tuple[str, list[Edit]]:
-    """Return the source with the edits that leave it parsable, and those edits."""
-    backwards = sorted(edits, key=lambda one: one.start, reverse=True)
-    text, done = _one_by_one(source, backwards, check=False)
-    if not check or _parses(text):
-        return text, done
-    return _one_by_one(source, backwards[-MAX_TRIED:], check=True)
-
-
-def _one_by_one(source: str, backwards: Sequence[Edit], *, check: bool) -> tuple[str, list[Edit]]:
-    """Put edits in from the last to the first; with `check`, leave out what makes the source unparsable."""
+def _applied(source: str, edits: Sequence[Edit]) -> tuple[str, list[Edit]]:
+    """Return the source with the edits put in from the last to the first, and those that do not overlap."""
+    pieces: list[str] = []
     done: list[Edit] = []
-    last = len(source) + 1
-    for edit in backwards:
-        if edit.end > last:
-            continue  # two secrets of one line that is replaced as a whole
-        text = source[: edit.start] + edit.text + source[edit.end :]
-        bare = edit.text.lstrip()
-        if check and bare.startswith("# ") and not _parses(text):
-            indent = edit.text[: len(edit.text) - len(bare)]
-            text = f"{source[: edit.start]}{indent}pass  {bare}{source[edit.end :]}"  # the only statement of a block
-        if not check or _parses(text):
-            source, last = text, edit.start
+    last = len(source)
+    for edit in sorted(edits, key=lambda one: (one.start, one.end), reverse=True):
+        if edit.end <= last:  # else the second secret of a line that is replaced as a whole
+            pieces += [source[edit.end : last], edit.text]
+            last = edit.start
             done.append(edit)
-    return source, done
+    return "".join([source[:last], *reversed(pieces)]), done
+
+
+def _parsable(source: str, edits: Sequence[Edit]) -> list[Edit]:
+    """Return the edits that leave the source parsable: all of them, or found by halving."""
+    good: list[Edit] = []
+    stack = [sorted(edits, key=lambda one: one.start)]
+    tries = MAX_TRIED * 4
+    while stack and tries:
+        some = stack.pop()
+        tries -= 1
+        if _parses(_applied(source, good + some)[0]):
+            good += some
+        elif len(some) > 1:
+            stack += [some[len(some) // 2 :], some[: len(some) // 2]]
+        elif some[0].text.lstrip().startswith("# "):  # it was the only statement of a block
+            bare = some[0].text.lstrip()
+            indent = some[0].text[: len(some[0].text) - len(bare)]
+            other = some[0]._replace(text=f"{indent}pass  {bare}")
+            good += [other] if _parses(_applied(source, [*good, other])[0]) else []
+    return good
 
 
 def _imports(name: str, source: str, before: int | None = None) -> bool:
     """Tell whether a cell imports a name at its top level, before a line (from 1)."""
-    if name not in source:
-        return False
-    tree = fold.parsed(fold.python_of(source))
+    found = layout.parsed(source) if name in source else None
     return any(
         name in {(one.asname or one.name).partition(".")[0] for one in node.names}
-        for node in (tree.body if tree else ())
+        for node in (found[0].body if found else ())
         if isinstance(node, (ast.Import, ast.ImportFrom)) and (before is None or node.lineno < before)
     )
 
 
+def _import_line(source: str) -> int:
+    """Return how many lines stand before imports: a cell magic, and imports from __future__."""
+    found = layout.parsed(source)
+    ends = [
+        node.end_lineno or node.lineno
+        for node in (found[0].body if found else ())
+        if isinstance(node, ast.ImportFrom) and node.module == "__future__"
+    ]
+    return max([int(source.startswith("%%")), *ends])
+
+
 def _with_imports(source: str, names: Iterable[str]) -> str:
-    """Put import lines before the first statement: after a cell magic and after imports from __future__."""
-    at = 0
-    if source.startswith("%%"):
-        at = source.find("\n") + 1
-    for match in FUTURE.finditer(source):
-        at = match.end()
-    return source[:at] + "".join(f"{IMPORTS[name]}\n" for name in names) + source[at:]
+    """Put import lines before the first statement."""
+    lines = LINES.findall(source)
+    at = _import_line(source)
+    head = "".join(lines[:at])
+    head += "\n" if head and not head.endswith("\n") else ""
+    return head + "".join(f"{IMPORTS[name]}\n" for name in names) + "".join(lines[at:])
 
 
-def _fixed_cell(
-    cell: dict[str, Any], records: Sequence[Record], names: dict[str, str], style: Style, *, python: bool
-) -> tuple[str, list[Edit]]:
-    """Return the new source of a cell and what was changed."""
-    source = joined(cell.get("source"))
-    targets = _targets(source, records, names)
-    if cell.get("cell_type") != "code":
-        masked = [Edit(a, b, f"[{name} removed]", name, source.count("\n", 0, a) + 1, ()) for a, b, name in targets]
-        return _applied(source, masked, check=False)
-    if SHELL_CELL.match(source):
-        return _applied(source, _shell_edits(source, targets, Style(kaggle=False)), check=False)
-    if not python or (source.startswith("%%") and not PYTHON_CELL.match(source)):
-        return source, []
-    edits = _python_edits(source, targets, style) + _built_edits(source, records, names, style)
-    return _applied(source, edits, check=True)
+def _overlaps(edit: Edit, others: Sequence[Edit]) -> bool:
+    """Tell whether a change touches one of others, which are in order and apart."""
+    number = bisect.bisect_left(others, edit.end, key=lambda one: one.start) - 1
+    return number >= 0 and others[number].end > edit.start
 
 
-def fixed(notebook: dict[str, Any], records: Sequence[Record]) -> tuple[dict[str, Any], list[Finding]]:
-    """Return the notebook without the secrets that can be replaced, and a note for each variable to be set."""
-    style, python, names = style_of(notebook), is_python(notebook), names_for(records)
-    cells, notes, imported = list(notebook["cells"]), [], set[str]()
+class Cells:
+    """Replaces secrets cell by cell; `names` are the variables of all values, `seen` what rules found themselves."""
+
+    def __init__(self, notebook: dict[str, Any], names: dict[str, str], seen: set[Record]) -> None:
+        self.style, self.python = style_of(notebook), is_python(notebook)
+        self.names, self.seen = names, seen
+        self.imported: set[str] = set()
+
+    def edits(self, kind: Any, source: str, records: Sequence[Record], style: Style) -> list[Edit]:
+        """Return the changes of a cell."""
+        targets = targets_in(source, records, self.names, self.seen)
+        if kind != "code":
+            lines = line_numbers(source, targets)
+            return [
+                Edit(one.start, one.end, f"[{one.name} removed]", one.name, lines[one], ())
+                for one in targets
+                if not one.is_plain
+            ]
+        if SHELL_CELL.match(source):
+            return shell_edits(source, targets, Style(kaggle=False))
+        if not self.python or (source.startswith("%%") and not PYTHON_CELL.match(source)):
+            return []
+        cell = layout.layout(source)
+        if cell is None:
+            return []
+        built = sorted(built_edits(source, records, self.names, style, cell))
+        edits = [one for one in python_edits(source, targets, style, cell) if not _overlaps(one, built)]
+        return _parsable(source, edits + built)
+
+    def fixed(self, kind: Any, source: str, records: Sequence[Record]) -> tuple[str, list[Edit]]:
+        """Return the new source of a cell, and the changes from the first to the last."""
+        text, edits = _applied(source, self.edits(kind, source, records, self.style))
+        needs = [name for name in IMPORTS if any(name in edit.needs for edit in edits)]
+        first = min((edit.line for edit in edits), default=0)
+        missing = [name for name in needs if name not in self.imported and not _imports(name, source, first)]
+        if missing and _import_line(source) >= first:  # nothing can stand before the first lookup
+            style = self.style._replace(inline=frozenset(IMPORTS))
+            text, edits = _applied(source, self.edits(kind, source, records, style))
+        elif missing:
+            text = _with_imports(text, missing)
+        return text, edits[::-1]
+
+
+def fixed(
+    notebook: dict[str, Any], records: Sequence[Record], names: dict[str, str], seen: set[Record]
+) -> tuple[dict[str, Any], list[Finding]]:
+    """Return the notebook without the secrets that can be replaced, and a note for each variable to be set.
+
+    `records` are all known places, of which rules have `seen` some; `names` are the variables of their values.
+    """
+    own: dict[int | None, list[Record]] = {}
+    for record in records:
+        if record.place == "source":
+            own.setdefault(record.cell, []).append(record)
+    cells, notes, work = list(notebook["cells"]), list[Finding](), Cells(notebook, names, seen)
     for index, cell in enumerate(cells):
-        own = [one for one in records if one.cell == index and one.place == "source"]
         if not isinstance(cell, dict):
             continue
-        raw = cell.get("source")
-        source, edits = _fixed_cell(cell, own, names, style, python=python) if own else (joined(raw), [])
+        raw, kind = cell.get("source"), cell.get("cell_type")
+        source = joined(raw)
+        edits: list[Edit] = []
+        if index in own and (isinstance(raw, (str, list))):
+            source, edits = _with_line_ends(work, kind, source, own[index])
         if edits:
-            needs = [name for name in IMPORTS if any(name in edit.needs for edit in edits)]
-            first = min(edit.line for edit in edits)
-            missing = [name for name in needs if name not in imported and not _imports(name, source, first)]
-            source = _with_imports(source, missing)
             cells[index] = cell | {"source": LINES.findall(source) if isinstance(raw, list) else source}
-            notes += [_note(edit, index, cell) for edit in reversed(edits)]
-        if cell.get("cell_type") == "code":
-            imported |= {name for name in IMPORTS if name not in imported and _imports(name, source)}
+            notes += [_note(edit, index) for edit in edits]
+        if kind == "code":
+            work.imported |= {name for name in IMPORTS if name not in work.imported and _imports(name, source)}
     return (notebook | {"cells": cells} if notes else notebook), notes
 
 
-def _note(edit: Edit, index: int, cell: dict[str, Any]) -> Finding:
-    masked = cell.get("cell_type") != "code"
+def _with_line_ends(work: Cells, kind: Any, source: str, records: Sequence[Record]) -> tuple[str, list[Edit]]:
+    """Replace secrets in a source that may have the line ends of Windows; others are left as they are."""
+    if "\r" not in source or kind != "code":
+        return work.fixed(kind, source, records)
+    text = source.replace("\r\n", "\n")
+    if "\r" in text or source.count("\r\n") != text.count("\n"):
+        return source, []
+    ends = [match.start() for match in re.finditer("\r\n", source)]
+    moved = {one: bisect.bisect_left(ends, one.start) for one in records if one.start >= 0}
+    shifted = [
+        one._replace(start=one.start - moved[one], end=one.start - moved[one] + len(one.value)) if one in moved else one
+        for one in records
+        if "\r" not in one.value
+    ]
+    work.seen |= {new for new in shifted if not repeats.is_plain(new.value)}
+    text, edits = work.fixed(kind, text, shifted)
+    return (text.replace("\n", "\r\n"), edits) if edits else (source, [])
+
+
+def _note(edit: Edit, index: int) -> Finding:
+    masked = "removed]" in edit.text and not edit.needs
     message = f"{edit.name} removed from the text" if masked else f"a secret became a lookup of {edit.name}"
     fix = "revoke the old value" if masked else f"revoke the old value, and set {edit.name} before the notebook runs"
     return Finding("secret-replaced", "note", message, index, edit.line, fix, "source")
+
+
+def fixed_point(
+    notebook: dict[str, Any], shown: list[Record], passed: list[Record], scan: Scan
+) -> tuple[dict[str, Any], list[Finding], list[Record]]:
+    """Replace secrets until there is nothing more to replace; return the notebook, the notes, and what is left.
+
+    `scan` gives the open secrets of a notebook and those that may pass. What was found once is looked for everywhere,
+    because a rule no longer knows it when its surroundings have changed.
+    """
+    notes: list[Finding] = []
+    names: dict[str, str] = {}
+    known: dict[str, Record] = {}
+    for number in range(MAX_ROUNDS + 1):
+        names = names_for(shown, names)
+        for record in shown:
+            known.setdefault(record.value, record)
+        places = shown + repeats.more_records(notebook, known.values(), [*shown, *passed])
+        notebook, more = fixed(notebook, places, names, set(shown)) if number < MAX_ROUNDS else (notebook, [])
+        notes += more
+        if not more:
+            break
+        shown, passed = scan(notebook)
+    return notebook, notes, repeats.once(places)

@@ -76,12 +76,17 @@ def _part(literal: Literal, text: str) -> str | None:
     """Return a part of a literal as a literal, None when it cannot stand alone."""
     if not text:
         return ""
-    slashes = len(text) - len(text.rstrip("\\"))
-    if slashes % 2 or text.endswith(literal.quote[0]):
+    if (len(text) - len(text.rstrip("\\"))) % 2:
         return None
+    quote = literal.quote
+    bare = text[:-1]
+    if text.endswith(quote[0]) and (len(bare) - len(bare.rstrip("\\"))) % 2 == 0:
+        quote = "'''" if quote == '"""' else '"""'
+        if quote in text or len(literal.quote) == 1:
+            return None
     if "f" in literal.prefix.lower() and _depth(text):
         return None
-    return f"{literal.prefix}{literal.quote}{text}{literal.quote}"
+    return f"{literal.prefix}{quote}{text}{quote}"
 
 
 def _depth(text: str) -> bool:
