@@ -148,9 +148,9 @@ def _gone(finding: Finding, notebook: dict[str, Any], value: str) -> Finding:
 
 
 def holds(value: Any, text: str) -> bool:
-    """Tell whether any text of a JSON value has `text` in it, lists of lines joined; a short one as a word of its own."""
-    edge = r"\b" if len(text) < SURE_CHARS else ""
-    return _seen(value, re.compile(edge + re.escape(text) + edge))
+    """Tell whether any text of a JSON value, lines joined, has `text` in it; a short one as a word of its own."""
+    form = re.escape(text)
+    return _seen(value, re.compile(rf"(?<!\w){form}(?!\w)" if len(text) < SURE_CHARS else form))
 
 
 def _seen(value: Any, pattern: re.Pattern[str]) -> bool:
