@@ -23,7 +23,21 @@ def test_results_come_in_order_and_from_other_processes():
     assert len({pid for _, pid in answers}) == 3
 
 
-def test_an_error_of_a_part_is_raised_here_and_no_process_is_left():
+@pytest.fixture
+def pids(monkeypatch):
+    """Return the list of the processes that are started."""
+    started, real = [], parallel._start
+
+    def start(part, do):
+        child = real(part, do)
+        started.append(child.pid)
+        return child
+
+    monkeypatch.setattr(parallel, "_start", start)
+    return started
+
+
+def test_an_error_of_a_part_is_raised_here_and_no_process_is_left(pids):
     def do(part):
         if 9 in part:
             raise KaggError("no", code=Exit.SERVICE, hint="wait")
@@ -32,8 +46,10 @@ def test_an_error_of_a_part_is_raised_here_and_no_process_is_left():
     with pytest.raises(KaggError) as caught:
         list(parallel.spread(list(range(10)), 2, do))
     assert (caught.value.message, caught.value.code, caught.value.hint) == ("no", Exit.SERVICE, "wait")
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    assert pids
+    for pid in pids:  # each has been waited for
+        with pytest.raises(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
 
 
 @pytest.mark.parametrize("fault", ["killed", "bug"])
@@ -49,7 +65,7 @@ def test_a_process_that_dies_is_no_success(fault):
         list(parallel.spread([0, 1], 2, do))
 
 
-def test_whoever_stops_reading_stops_the_processes():
+def test_whoever_stops_reading_stops_the_processes(pids):
     def do(part):
         if 0 not in part:
             time.sleep(60)
@@ -60,8 +76,10 @@ def test_whoever_stops_reading_stops_the_processes():
     next(work)
     work.close()
     assert time.monotonic() - started < 30
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    assert pids
+    for pid in pids:  # each has been waited for
+        with pytest.raises(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
 
 
 def test_a_few_things_are_not_worth_a_process():
