@@ -33,7 +33,7 @@ sys.path.insert(0, str(ROOT))
 PER_SECOND, SCANS_PER_SECOND = 600.0, 300.0
 STRIP_RATIO, ALL_RATIO = 3.0, 1.0
 GIT_ADD_S, MEMORY_RATIO = 1.0, 2.5
-CHUNK = 64  # notebooks that go through the steps together, as in the command
+CHUNK = 256  # notebooks that go through the steps together, as in the command
 FOUR_JOBS = ("clean", "outputs", "imports", "secrets")
 
 
