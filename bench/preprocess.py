@@ -90,7 +90,8 @@ def read_notebooks(folder: str) -> list[bytes]:
             try:
                 load(content, path.name)
                 nbstripout_run([content])
-            except Exception:  # noqa: BLE001, S112 - whatever one of them stumbles over, neither is measured on
+            except Exception as error:  # noqa: BLE001 - whatever one of them stumbles over, neither is measured on
+                print(f"left out: {path.name}: {type(error).__name__}", file=sys.stderr)
                 continue
             found.append(content)
     return found

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import kagg
 from kagg import Exit, KaggError
+from plugins.lib.prep.report import FORMATS
 from plugins.lib.prep.steps import DEFAULT_STEPS, ORDER
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ GROUPS = {
     "outputs": ["outputs"], "imports": ["imports"], "all": list(ORDER),
 }  # fmt: skip
 PLACES = ("out", "in_place", "check", "diff")  # of which there can be one
-FORMATS = ("text", "json", "sarif", "github")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
