@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from front_door import QuickContext, Web, close, environment
 
 import kagg
 from plugins.lib.kaggle.server import LocalKaggle
 from plugins.lib.kaggle.sessions import Limits
+
+# A suite in the background of a shell without job control inherits SIGINT as ignored, and so would every child.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

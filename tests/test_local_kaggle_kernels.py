@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import stat
 import subprocess
@@ -21,7 +22,7 @@ import pytest
 from local_kaggle import ENDED, Answer, Client
 
 from kagg import Context, main
-from plugins.lib.kaggle import dataset_store, embedded, outputs, sandbox
+from plugins.lib.kaggle import dataset_store, embedded, outputs, quotas, sandbox
 from plugins.lib.kaggle.server import LocalKaggle
 from plugins.lib.kaggle.sessions import OUT_OF_MEMORY, STOPPED, TIMED_OUT, Limits
 
@@ -723,9 +724,9 @@ class TestLogStream:
 class TestQuota:
     def test_the_week_ends_on_saturday_midnight(self):
         friday = datetime(2026, 11, 20, 23, 59, tzinfo=UTC)
-        assert outputs.week_end(friday) == datetime(2026, 11, 21, tzinfo=UTC)
-        assert outputs.week_end(datetime(2026, 11, 21, tzinfo=UTC)) == datetime(2026, 11, 28, tzinfo=UTC)
-        assert outputs.week_end(datetime(2026, 11, 22, 5, tzinfo=UTC)) == datetime(2026, 11, 28, tzinfo=UTC)
+        assert quotas.week_end(friday) == datetime(2026, 11, 21, tzinfo=UTC)
+        assert quotas.week_end(datetime(2026, 11, 21, tzinfo=UTC)) == datetime(2026, 11, 28, tzinfo=UTC)
+        assert quotas.week_end(datetime(2026, 11, 22, 5, tzinfo=UTC)) == datetime(2026, 11, 28, tzinfo=UTC)
 
     def test_used_time_is_that_of_real_sessions_and_starts_again_every_week(self, tmp_path):
         shift = [timedelta(0)]
@@ -949,9 +950,50 @@ class TestTheCommand:
             remote = Remote(json.loads((home / "local-kaggle" / "server.json").read_text()))
             remote.push("Runs", WITH_CHILD.format(54324))
             wait_for(lambda: processes_with("54324") or not HAS_PROC)
-            process.send_signal(2)
+            process.send_signal(signal.SIGINT)
             assert process.wait(30) == 130
         wait_for(lambda: not processes_with("54324"))
+        assert not (home / "local-kaggle" / "server.json").exists()
+
+    def test_ctrl_c_counts_where_it_was_ignored_as_in_a_background_job_of_a_script(self, home):
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is ignored stays so in the child, execve(2)
+        try:
+            process, _ = self.start(home)
+        finally:
+            signal.signal(signal.SIGINT, before)
+        with process:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 130
+
+    def test_one_ctrl_c_that_arrives_twice_is_a_clean_stop(self, home):
+        process, _ = self.start(home)
+        with process:
+            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 130
+        assert not (home / "local-kaggle" / "server.json").exists()
+
+    def test_a_second_ctrl_c_ends_a_stop_that_takes_long_and_the_kernel_with_it(self, home):
+        program = f"""if True:
+            import sys, time
+            sys.path.insert(0, {str(ROOT)!r})
+            import kagg
+            from plugins.lib.kaggle.server import LocalKaggle
+            LocalKaggle.stop = lambda self: time.sleep(600)
+            raise SystemExit(kagg.main(["--json", "local-kaggle", "--port", "0"]))"""
+        argv, env = [sys.executable, "-c", program], {**os.environ, "KAGG_HOME": str(home)}
+        with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+            process.stdout.readline()
+            remote = Remote(json.loads((home / "local-kaggle" / "server.json").read_text()))
+            remote.push("Runs", WITH_CHILD.format(54326))
+            wait_for(lambda: processes_with("54326") or not HAS_PROC)
+            process.send_signal(signal.SIGINT)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(1)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 130
+        wait_for(lambda: not processes_with("54326"))
+        assert not (home / "local-kaggle" / "server.json").exists()
 
     def test_a_killed_server_takes_its_kernels_along_and_its_file_does_not_fool_anybody(self, home):
         process, _ = self.start(home)

@@ -6,7 +6,7 @@ import re
 import shutil
 from typing import TYPE_CHECKING, Any
 
-from plugins.lib.kaggle import outputs, records, saving
+from plugins.lib.kaggle import outputs, quotas, records, saving
 from plugins.lib.kaggle.wire import ApiError, compact, number, page, text
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ METHODS: dict[str, RPC] = {
     f"{SERVICE}/ListKernelFiles": outputs.list_files,
     f"{SERVICE}/DownloadKernelOutput": outputs.download_output,
     f"{SERVICE}/DownloadKernelOutputZip": outputs.download_output_zip,
-    f"{SERVICE}/GetAcceleratorQuotaStatistics": outputs.quota,
+    f"{SERVICE}/GetAcceleratorQuotaStatistics": quotas.quota,
 }
 
 # The older paths, GET {base}/v1/<pattern>; named groups become fields of the request.

@@ -37,10 +37,13 @@ END_OF_LOG = "END_OF_LOG"
 STALL_S = 60.0  # a server that is silent for so long is asked again
 QUIET_S = 3.0  # without --follow, a live log that is silent for so long has shown what there is
 GLANCE_S = 30.0  # and one that never falls silent is left after so long
-MAX_FRUITLESS = 10  # connections in a row that fail at once; then only the status is asked
+MAX_FRUITLESS = 60  # connections in a row that fail at once; then, after some ten minutes, only the status is asked
 MAX_FAILURES = 10  # answers about the status that fail in a row, each after the retries of `fetch`
-AT_ONCE_S = 10.0
+AT_ONCE_S = 1.0  # a connection that was held for longer is followed by the next without a pause
+ASK_S = 10.0  # how often the status is asked beside a log that breaks off again and again
+QUEUED_S = 15.0  # the server holds a request for the log of a queued session; after so long the status is asked
 LONGEST_PAUSE_S = 15.0
+FIRST_PAUSE_S = 3.0  # the longest while nothing was seen yet: the first lines are waited for
 PATIENCE_S = 20.0  # a kernel answers 403 for seconds after its first push
 STORED_TRIES = (
     4  # the stored log appears up to minutes after the status; the stream's own copy is usually there at once
@@ -161,11 +164,11 @@ class _Log:
             self.take(position, event)
         return whole
 
-    def follow(self, until_s: float) -> bool:
+    def follow(self, until_s: float, silence_s: float) -> bool:
         """Read from one connection; tell whether the log is over. Failures are counted, not raised."""
         began_s, seen = self.ctx.monotonic(), self.seen
         try:
-            if self.read(max(0.1, min(STALL_S, until_s - began_s)), until_s):
+            if self.read(max(0.1, min(silence_s, until_s - began_s)), until_s):
                 return True
         except KaggError as error:
             if error.code != Exit.SERVICE:
@@ -186,7 +189,7 @@ class _Log:
     def complete(self) -> None:
         """Show the rest of the log of a session that is over, from wherever it can be had."""
         for attempt in range(STORED_TRIES):
-            if self.follow(math.inf):
+            if self.follow(math.inf, STALL_S):
                 return
             _pause(self.ctx, attempt)
         try:
@@ -200,27 +203,28 @@ class _Log:
             self.ctx.say(f"the log of {self.ref} may lack its end, which Kaggle has not stored yet")
 
 
-def _pause(ctx: Context, step: int, shortest_s: float = 0.3) -> None:
+def _pause(ctx: Context, step: int, shortest_s: float = 0.3, longest_s: float = LONGEST_PAUSE_S) -> None:
     """Wait longer with each step."""
-    ctx.sleep(min(LONGEST_PAUSE_S, shortest_s * 2 ** min(step, 10)) * ctx.random.uniform(0.5, 1.0))
+    ctx.sleep(min(longest_s, shortest_s * 2 ** min(step, 10)) * ctx.random.uniform(0.5, 1.0))
 
 
 def ask_status(ctx: Context, ref: Ref, *, patience_s: float = 0.0, until_s: float = math.inf) -> KernelStatus:
     """Return the status; an outage and, for `patience_s`, a kernel that is not readable yet are waited for."""
     began_s, failures = ctx.monotonic(), 0
     while True:
+        longest_s = LONGEST_PAUSE_S
         try:
             return kernel_status(ctx, ref)
         except KaggError as error:
             failures += 1
             if error.details.get("status") in (403, 404) and error.code == Exit.SERVICE:
-                waits = ctx.monotonic() - began_s < patience_s
+                waits, longest_s = ctx.monotonic() - began_s < patience_s, FIRST_PAUSE_S
             else:
                 waits = bool(error.details.get("retry")) and failures < MAX_FAILURES
             if not waits or ctx.monotonic() >= until_s:
                 raise
             ctx.say(f"{error.message}; asking again", 1)
-        _pause(ctx, failures, 0.5)
+        _pause(ctx, failures, 0.5, longest_s)
 
 
 def wait_for_end(
@@ -250,8 +254,9 @@ def follow_logs(
     on_event: Callable[[Event], None],
     max_wait_s: float | None = None,
     patience_s: float = PATIENCE_S,
+    on_status: Callable[[KernelStatus], None] | None = None,
 ) -> KernelStatus:
-    """Hand every event of the log to `on_event` once, and return the session's status.
+    """Hand every event of the log to `on_event` once, and return the session's status; each one seen to `on_status`.
 
     With `follow` until the session is over, through cuts, stalls and outages, or until `max_wait_s` has passed: then
     the status that is returned is still a live one. Without `follow`, what there is.
@@ -261,21 +266,41 @@ def follow_logs(
     """
     log = _Log(ctx, ref, on_event)
     until_s = math.inf if max_wait_s is None else ctx.monotonic() + max_wait_s
+    tell = on_status or _nobody
     status = ask_status(ctx, ref, patience_s=patience_s if follow else 0.0, until_s=until_s)
+    tell(status)
     if not follow and status.state in LIVE_STATES:
         if status.state != "QUEUED":
             log.glance()
         return status
-    over, step = False, 0
-    while status.state in LIVE_STATES and not over and ctx.monotonic() < until_s:
-        readable = status.state != "QUEUED" and log.fruitless < MAX_FRUITLESS
-        over = readable and log.follow(until_s)
-        if not over:
-            step = log.fruitless if readable else step + 1
-            _pause(ctx, step)
-        status = ask_status(ctx, ref, until_s=until_s)
+    status, over = _follow_live(log, status, until_s, tell)
     if status.state in LIVE_STATES:  # the log may end long before its outputs are stored
-        status = wait_for_end(ctx, ref, until_s=until_s)
+        status = wait_for_end(ctx, ref, until_s=until_s, on_status=on_status)
     if not over and status.state not in (*LIVE_STATES, "NEW_SCRIPT"):
         log.complete()
     return status
+
+
+def _nobody(_status: KernelStatus) -> None:
+    """Take a status that nobody asked for."""
+
+
+def _follow_live(
+    log: _Log, status: KernelStatus, until_s: float, tell: Callable[[KernelStatus], None]
+) -> tuple[KernelStatus, bool]:
+    """Read a live log over and over; return the last status seen and whether the log came to its end.
+
+    A queued session is read as well: the server holds the request until there is something to read, so the first lines
+    do not wait for a question of ours. The status is asked when a connection was of no use, else every ASK_S.
+    """
+    ctx, asked_s = log.ctx, log.ctx.monotonic()
+    while status.state in LIVE_STATES and ctx.monotonic() < until_s:
+        if log.fruitless < MAX_FRUITLESS and log.follow(until_s, QUEUED_S if status.state == "QUEUED" else STALL_S):
+            return status, True
+        if log.fruitless:
+            _pause(ctx, log.fruitless - 1, longest_s=LONGEST_PAUSE_S if log.seen else FIRST_PAUSE_S)
+        if log.fruitless or ctx.monotonic() - asked_s > ASK_S:
+            before, status, asked_s = status, ask_status(ctx, log.ref, until_s=until_s), ctx.monotonic()
+            tell(status)
+            log.fruitless = log.fruitless if status.state == before.state else 0
+    return status, False

@@ -1,22 +1,25 @@
-"""What a session leaves: status, log, output files, and the quota that it used."""
+"""What a session leaves: status, log and output files."""
 
 from __future__ import annotations
 
 import json
+import math
 import re
+import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from plugins.lib.kaggle import archives, records, storage
+from plugins.lib.kaggle import archives, mishaps, records, storage
+from plugins.lib.kaggle.listening import HangUp
 from plugins.lib.kaggle.sessionlog import END, stored
 from plugins.lib.kaggle.sessions import LIVE
-from plugins.lib.kaggle.wire import ApiError, Redirect, Stream, compact, duration, from_iso, iso, number, page, text
+from plugins.lib.kaggle.wire import ApiError, Redirect, Stream, compact, from_iso, number, page, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
     from pathlib import Path
 
+    from plugins.lib.kaggle.faults import Fault
     from plugins.lib.kaggle.records import Kernel
     from plugins.lib.kaggle.sessions import Session
     from plugins.lib.kaggle.world import World
@@ -25,6 +28,7 @@ URL_TTL_S = 3600.0
 SIZE_CHUNK = 256 * 1024
 HOSTILE = ("../evil.txt", "/tmp/evil-absolute.txt", "ok/../../evil-nested.txt")  # noqa: S108 - a name to refuse, not a file of ours
 WAIT_FOR_LOG_S, LONGEST_WAIT_S = 60, 300
+EVENT = re.compile(rb"data: .*\n\n")
 
 
 def session_status(world: World, user: str | None, body: dict[str, Any], /) -> dict[str, Any]:
@@ -37,11 +41,15 @@ def session_status(world: World, user: str | None, body: dict[str, Any], /) -> d
     return compact({"status": "" if state == "QUEUED" else state, "failureMessage": found[1].get("failureMessage")})
 
 
-def _files(folder: Path) -> list[tuple[str, Path]]:
-    """Return (name, path) of every regular file, sorted; links are left out, they could lead anywhere."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-    root = folder.resolve()
-    return [(path.relative_to(folder).as_posix(), path) for path in paths if path.resolve().is_relative_to(root)]
+def _listed(world: World, kernel: Kernel, folder: Path) -> list[tuple[str, Path]]:
+    """Return (name, path) of what the version in `folder` offers as its output."""
+    return list(mishaps.listed(world, kernel, folder, mishaps.files_of(folder / "output")).items())
+
+
+def _stored_log(world: World, folder: Path, session: dict[str, Any]) -> list[dict[str, object]]:
+    """Return the events of a session that is over, none while the fault log_late holds them back."""
+    log_at = session.get("logAt")
+    return [] if log_at and world.clock() < from_iso(log_at) else stored(folder / "log.jsonl")
 
 
 def _finished(world: World, kernel: Kernel, body: dict[str, Any]) -> tuple[Path, dict[str, Any]] | None:
@@ -59,12 +67,13 @@ def list_session_output(world: World, user: str | None, body: dict[str, Any], /)
     if finished is None:
         return {"files": []}
     folder, session = finished
-    listed = [(name, path) for name, path in _files(folder / "output")]
+    listed = _listed(world, kernel, folder)
     if fault := world.faults.take("hostile_names", kernel.ref):
         listed += [(name, folder / "source") for name in fault.get("names", HOSTILE)]
     shown, following = page(listed, body, size=20, largest=200)
     files = [{"fileName": name, "url": _url(world, session["id"], name, path)} for name, path in shown]
-    log = "" if text(body, "pageToken") else json.dumps(stored(folder / "log.jsonl"), ensure_ascii=False)
+    events = [] if text(body, "pageToken") else _stored_log(world, folder, session)
+    log = json.dumps(events, ensure_ascii=False) if events else ""
     return {"files": files, **compact({"log": log, "nextPageToken": following})}
 
 
@@ -78,7 +87,7 @@ def list_files(world: World, user: str | None, body: dict[str, Any], /) -> dict[
     """List names and sizes of the output."""
     kernel = records.asked(world, user, body)
     finished = _finished(world, kernel, body)
-    listed = _files(finished[0] / "output") if finished else []
+    listed = _listed(world, kernel, finished[0]) if finished else []
     shown, following = page(listed, body, size=20, largest=200)
     ended = finished[1]["ended"] if finished else ""
     files = [compact({"name": name, "size": path.stat().st_size, "creationDate": ended}) for name, path in shown]
@@ -96,7 +105,7 @@ def download_output(world: World, user: str | None, body: dict[str, Any], /) -> 
     if not wanted:
         path = _zipped(world, finished[0])
         return Redirect(storage.sign(world, path, name=f"{kernel.document['slug']}.zip", ttl_s=URL_TTL_S))
-    for name, path in _files(finished[0] / "output"):
+    for name, path in _listed(world, kernel, finished[0]):
         if name == wanted:
             return Redirect(_url(world, finished[1]["id"], name, path))
     raise ApiError(404, f"{wanted} is not in the output of {kernel.ref}")
@@ -107,7 +116,7 @@ def _zipped(world: World, folder: Path) -> Path:
     path = folder / "output.zip"
     with world.lock:
         if not path.exists():
-            archives.build_zip(_files(folder / "output"), path)
+            archives.build_zip(list(mishaps.files_of(folder / "output").items()), path)
     return path
 
 
@@ -140,11 +149,21 @@ def logs_stream(world: World, user: str | None, body: dict[str, Any], /) -> Stre
     folder = kernel.version_folder(version)
     session = world.sessions.at(folder)
     if session is None:
-        content = json.dumps(stored(folder / "log.jsonl"), ensure_ascii=False).encode()
-        return Stream("application/json", iter([content]))
+        events = _stored_log(world, folder, world.load(folder / "session.json") or {})
+        return Stream("application/json", iter([json.dumps(events, ensure_ascii=False).encode()]))
     wait_s = min(number(body, "waitForLogsUrlSeconds") or WAIT_FOR_LOG_S, LONGEST_WAIT_S)
-    cut = world.faults.take("cut_log", kernel.ref)
-    return Stream("text/event-stream", _live(session, wait_s, cut.get("events", 1) if cut else None))
+    take, ref = world.faults.take, kernel.ref
+    chunks = _live(session, wait_s, Cut.of(take("cut_log", ref)), take("no_end_of_log", ref))
+    pieces = take("split_log", ref)
+    return Stream("text/event-stream", _split(chunks, int(pieces.get("bytes", 1))) if pieces else chunks)
+
+
+def _split(chunks: Iterator[bytes], size: int) -> Iterator[bytes]:
+    """Cut chunks into pieces of `size` bytes, wherever that falls."""
+    for chunk in chunks:
+        yield from (chunk[at : at + size] for at in range(0, len(chunk), max(size, 1)))
+        if not chunk:
+            yield chunk
 
 
 def _logged(world: World, user: str | None, body: dict[str, Any]) -> tuple[Kernel, int]:
@@ -164,57 +183,48 @@ def _logged(world: World, user: str | None, body: dict[str, Any]) -> tuple[Kerne
     return kernel, found[0]
 
 
-def _live(session: Session, wait_s: float, cut_after: int | None) -> Iterator[bytes]:
-    """Follow a log, waiting up to `wait_s` while the session is queued; end cleanly after `cut_after` events."""
-    events = 0
+class Cut(NamedTuple):
+    """Where a log stream is cut: after so many events, or so many seconds; `abrupt` without a last chunk."""
+
+    events: float
+    seconds: float
+    abrupt: bool
+
+    @classmethod
+    def of(cls, fault: Fault | None) -> Cut | None:
+        """Read the fault cut_log; one event unless it says something else."""
+        if fault is None:
+            return None
+        seconds = float(fault.get("seconds", math.inf))
+        events = float(fault.get("events", 1 if seconds == math.inf else math.inf))
+        return cls(events, seconds, bool(fault.get("abrupt", False)))
+
+
+def _live(session: Session, wait_s: float, cut: Cut | None, endless: Fault | None) -> Iterator[bytes]:
+    """Follow a log, waiting up to `wait_s` while the session is queued."""
     queued_until = session.world.clock() + timedelta(seconds=wait_s)
-    for chunk in session.log.follow():
+    cut = cut or Cut(math.inf, math.inf, abrupt=False)
+    events, cut_at_s = 0, time.monotonic() + cut.seconds
+    for chunk in session.log.follow(0.5 if cut.seconds == math.inf else 0.05):
         if not chunk and session.state == "QUEUED" and session.world.clock() > queued_until:
             return
-        if cut_after is None:
-            yield chunk
-            continue
-        for event in re.findall(rb"data: .*\n\n", chunk):
-            if event == END or events >= cut_after:
-                return
-            events += 1
-            yield event
-        if events >= cut_after:
+        if chunk == END and endless:
+            yield from _silence(float(endless.get("hold", 0)))
             return
+        kept = chunk
+        if cut.events < math.inf:
+            found = [event for event in EVENT.findall(chunk) if event != END][: int(cut.events) - events]
+            events, kept = events + len(found), b"".join(found)
+        yield kept
+        if events >= cut.events or (chunk == END and cut.events < math.inf) or time.monotonic() >= cut_at_s:
+            if cut.abrupt:
+                raise HangUp
+            return
+
+
+def _silence(seconds: float) -> Iterator[bytes]:
+    """Say nothing for a while; stop when the client leaves."""
+    until_s = time.monotonic() + seconds
+    while time.monotonic() < until_s:
         yield b""
-
-
-def quota(world: World, user: str | None, _body: dict[str, Any], /) -> dict[str, Any]:
-    """Return what this account used of the week's accelerator time and what its live sessions hold back."""
-    if user is None:
-        raise ApiError(401, "Unauthenticated")
-    refresh = week_end(world.clock())
-    limits = world.sessions.limits
-    return {
-        "quotaRefreshTime": iso(refresh),
-        "gpuQuota": _quota(world, user, "GPU", refresh - timedelta(days=7), limits.gpu_week_s),
-        "tpuQuota": _quota(world, user, "TPU", refresh - timedelta(days=7), limits.tpu_week_s),
-    }
-
-
-def week_end(now: datetime) -> datetime:
-    """Return the next Saturday 00:00 UTC, when the quota starts again."""
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    days = (5 - midnight.weekday()) % 7  # Monday is 0, Saturday 5
-    return midnight + timedelta(days=days or 7)
-
-
-def _quota(world: World, user: str, kind: str, since: datetime, allowed_s: float) -> dict[str, Any]:
-    """Return one ApiAcceleratorQuota. Reserved is what live sessions may still take."""
-    usage = (world.load(world.root / "usage.json") or {"sessions": []})["sessions"]
-    mine = [entry for entry in usage if entry["user"] == user and entry["accelerator"] == kind]
-    used_s = sum(entry["seconds"] for entry in mine if from_iso(entry["ended"]) >= since)
-    reserved_s = 0.0
-    for session in world.sessions.live(user):
-        if session.order.accelerator == kind:
-            started = session.document.get("started")
-            elapsed_s = (world.clock() - from_iso(started)).total_seconds() if started else 0.0
-            used_s += elapsed_s
-            reserved_s += max(session.order.timeout_s - elapsed_s, 0.0)
-    fields = {"timeUsed": used_s, "timeReserved": reserved_s, "totalTimeAllowed": allowed_s}
-    return {**{name: duration(seconds) for name, seconds in fields.items()}, **compact({"hasEverRun": bool(mine)})}
+        time.sleep(0.05)

@@ -8,10 +8,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from kagg import write_atomic
-from plugins.lib.kaggle import attach, records
+from plugins.lib.kaggle import attach, quotas, records
 from plugins.lib.kaggle.records import Kernel
 from plugins.lib.kaggle.sessions import Order
 from plugins.lib.kaggle.wire import ApiError, flag, is_slug, iso, names, number, slugify, text
+from plugins.lib.launch.accelerators import DEFAULTS, RETIRED
 
 if TYPE_CHECKING:
     from plugins.lib.kaggle.attach import Inputs
@@ -33,7 +34,11 @@ TAG = re.compile(r"[a-z0-9][a-z0-9 &'-]*")
 
 
 class RefusedError(Exception):
-    """The push was understood and refused: HTTP 200 with this text in `error`."""
+    """The push was understood and refused: HTTP 200 with this text in `error`; its source may be `stored` even so."""
+
+    def __init__(self, message: str, *, stored: bool = False) -> None:
+        super().__init__(message)
+        self.stored = stored
 
 
 def save_kernel(world: World, user: str | None, body: dict[str, Any], /) -> dict[str, Any]:
@@ -51,6 +56,8 @@ def save_kernel(world: World, user: str | None, body: dict[str, Any], /) -> dict
             if wants_run:
                 _make_room(world, kernel, settings)
         except RefusedError as refusal:
+            if refusal.stored:
+                _store(world, kernel, source, settings)
             return _reply(error=str(refusal), ref=None, url=None, versionNumber=None, kernelId=None)
         inputs = attach.resolve(world, user, settings)
         version = _store(world, kernel, source, settings)
@@ -174,13 +181,25 @@ def accelerator(settings: dict[str, Any]) -> str:
     return "GPU" if settings["enableGpu"] or shape.startswith("nvidia") else "CPU"
 
 
+def machine(settings: dict[str, Any]) -> str:
+    """Return the name of the accelerator that a session gets, "" for none."""
+    kind = accelerator(settings)
+    shape = settings["machineShape"] or DEFAULTS[kind.lower()]
+    return "" if kind == "CPU" else RETIRED.get(shape, shape)
+
+
 def _make_room(world: World, kernel: Kernel, settings: dict[str, Any]) -> None:
-    """Check that a slot is free; queued sessions count.
+    """Check that hours and a slot are left; queued sessions count.
 
     Raises:
-        RefusedError: all are taken.
+        RefusedError: the week's hours are used up, or all slots are taken.
     """
     kind, limits = accelerator(settings), world.sessions.limits
+    taken = f"Maximum batch {kind} session count of {limits.slots(kind)} reached."
+    if words := quotas.refusal(world, kernel.document["owner"], kernel.ref, kind):
+        raise RefusedError(words)
+    if fault := world.faults.take("slots_full", kernel.ref):
+        raise RefusedError(str(fault.get("message", taken)), stored=bool(fault.get("store", False)))
     live = world.sessions.live(kernel.document["owner"])
     if limits.push_supersedes:
         for session in [session for session in live if session.order.slug == kernel.document["slug"]]:
@@ -188,7 +207,7 @@ def _make_room(world: World, kernel: Kernel, settings: dict[str, Any]) -> None:
             live.remove(session)
     used = sum(session.order.accelerator == kind for session in live)
     if used >= limits.slots(kind):
-        raise RefusedError(f"Maximum batch {kind} session count of {limits.slots(kind)} reached.")
+        raise RefusedError(taken)
 
 
 def _store(world: World, kernel: Kernel, source: str, settings: dict[str, Any]) -> int:
@@ -212,6 +231,7 @@ def _order(kernel: Kernel, version: int, limits: Limits, inputs: Inputs, timeout
         slug=kernel.document["slug"],
         folder=kernel.version_folder(version),
         accelerator=kind,
+        machine=machine(kernel.document),
         timeout_s=min(timeout_s, longest_s) if timeout_s > 0 else longest_s,
         language=kernel.document["language"],
         kernel_type=kernel.document["kernelType"],

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 MAX_LOG_BYTES = 64 * 1024**2  # a kernel that prints for ever must not fill the disk
@@ -72,3 +73,18 @@ def stored(path: Path) -> list[dict[str, object]]:
         return []
     lines = path.read_bytes().split(b"\n")
     return [json.loads(line) for line in lines[:-1] if line]
+
+
+def copier(pipe: IO[bytes] | None, name: str, take: Callable[[str, str], None]) -> threading.Thread:
+    """Start a thread that hands the lines of one output stream to `take(stream name, line)`."""
+    thread = threading.Thread(target=_copy_lines, args=(pipe, name, take), daemon=True)
+    thread.start()
+    return thread
+
+
+def _copy_lines(pipe: IO[bytes], name: str, take: Callable[[str, str], None]) -> None:
+    """Decode as UTF-8 line by line; a line over 64 KiB comes in pieces that never cut a character."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    while piece := pipe.readline(65536):
+        if line := decoder.decode(piece):
+            take(name, line)

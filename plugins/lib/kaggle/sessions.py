@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import json
+import math
 import os
 import shutil
 import signal
 import subprocess
 import threading
 import time
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from plugins.lib.kaggle import proctree, staging
-from plugins.lib.kaggle.sessionlog import SessionLog
+from plugins.lib.kaggle import mishaps, proctree, staging
+from plugins.lib.kaggle.mishaps import OUT_OF_MEMORY, TIMED_OUT
+from plugins.lib.kaggle.sessionlog import SessionLog, copier
 from plugins.lib.kaggle.wire import from_iso, iso
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from plugins.lib.kaggle.sandbox import Mount
     from plugins.lib.kaggle.world import World
 
+__all__ = ["LIVE", "OUT_OF_MEMORY", "STOPPED", "TIMED_OUT", "Limits", "Order", "Session", "Sessions"]
+
 LIVE = ("QUEUED", "RUNNING", "CANCEL_REQUESTED")
 STOPPED = "the local Kaggle was stopped"
-# Exact texts seen on the real service.
-TIMED_OUT = "Your notebook was stopped because it exceeded the max allowed execution duration."
-OUT_OF_MEMORY = "Your notebook tried to allocate more memory than is available."
 KILLED = (-9, 128 + 9)  # SIGKILL, as a process and as a shell say it
 WATCH_S = 0.5  # how often memory is looked at
 JOIN_S = 10.0
@@ -53,22 +53,32 @@ class Limits(NamedTuple):
         """Return how many sessions may be queued or running at once."""
         return {"CPU": self.cpu_slots, "GPU": self.gpu_slots, "TPU": self.tpu_slots}[accelerator]
 
+    def week_s(self, accelerator: str) -> float:
+        """Return how long GPU or TPU sessions may run in a week."""
+        return self.tpu_week_s if accelerator == "TPU" else self.gpu_week_s
+
     def longest_s(self, accelerator: str) -> float:
         """Return the longest a session may run."""
         return self.tpu_session_s if accelerator == "TPU" else self.session_s
 
 
 class Order(NamedTuple):
-    """What to run: the version's folder, whose it is, on what, and with which inputs."""
+    """What to run: the version's folder, whose it is, on what, and with which inputs; `machine` is "" for a CPU."""
 
     owner: str
     slug: str
     folder: Path
     accelerator: str
+    machine: str
     timeout_s: float
     language: str
     kernel_type: str
     inputs: list[Mount]
+
+    @property
+    def ref(self) -> str:
+        """Return "owner/slug"."""
+        return f"{self.owner}/{self.slug}"
 
 
 class Session:
@@ -90,6 +100,7 @@ class Session:
             "timeout_s": order.timeout_s,
         }
         self._stop = threading.Event()
+        self._ending: mishaps.Ending | None = None
         self._verdict: tuple[str, str] | None = None
 
     @property
@@ -128,6 +139,9 @@ class Session:
                 state, message = self._execute()
         finally:
             state, message = self._verdict or (state, message)
+            if fault := self.world.faults.take("log_late", self.order.ref):
+                log_at = self.world.clock() + timedelta(seconds=float(fault.get("seconds", 60)))
+                self.document["logAt"] = iso(log_at)
             with self.world.lock:  # whoever sees the end sees its quota too
                 self.mark(state=state, failureMessage=message, ended=iso(self.world.clock()))
                 self.world.sessions.record(self)
@@ -137,14 +151,20 @@ class Session:
     def _execute(self) -> tuple[str, str]:
         """Run the process; return the final state and message."""
         stage = self.world.root / "stage" / str(self.number)
+        faults, ref = self.world.faults, self.order.ref
+        self._ending = mishaps.ending(faults, ref)
+        order = self.order._replace(machine=mishaps.device(faults, ref, self.order.machine))
         try:
-            plan = staging.prepare(self.order, stage, self.world, namespaces=self.world.sessions.limits.namespaces)
+            plan = staging.prepare(order, stage, self.world, namespaces=self.world.sessions.limits.namespaces)
             code = self._attend(plan)
         except staging.CannotStartError as error:
             self.log.append("stderr", str(error))
             code = 1
         finally:
             shutil.rmtree(stage, ignore_errors=True)
+        if self._ending:
+            self.stop(self._ending.state, self._ending.message)
+            mishaps.spoil(self.order.folder / "output", self._ending.outputs)
         for line in staging.closing_lines(self.order):
             self.log.append("stderr", line)
         return self._judge(code)
@@ -169,16 +189,22 @@ class Session:
             start_new_session=True,
         )
         with process:
-            take_stdout = self._take_event if plan.speaks_events else self.log.append
+            take_stdout = self._take_event if plan.speaks_events else self._append
             readers = [
-                _reader(process.stdout, "stdout", take_stdout),
-                _reader(process.stderr, "stderr", self.log.append),
+                copier(process.stdout, "stdout", take_stdout),
+                copier(process.stderr, "stderr", self._append),
             ]
             self._watch(process)
             _kill(process)  # whatever the session left behind in its group
             for reader in readers:
                 reader.join(JOIN_S)
             return process.wait(JOIN_S)
+
+    def _append(self, name: str, line: str, at_s: float | None = None) -> None:
+        """Copy one line into the log, and end the session there when a fault says so."""
+        self.log.append(name, line, at_s)
+        if self._ending and self._ending.is_due(line):
+            self.stop(self._ending.state, self._ending.message)
 
     def _take_event(self, name: str, line: str) -> None:
         """Copy one line of notebook_runner into the log; of its last, {"event": "end"}, the reason of a failure.
@@ -188,22 +214,25 @@ class Session:
         try:
             event = json.loads(line)
             if "stream_name" in event:
-                self.log.append(str(event["stream_name"]), str(event["data"]), float(event["time"]))
+                self._append(str(event["stream_name"]), str(event["data"]), float(event["time"]))
             elif event["event"] == "end" and event["status"] != "complete" and event["reason"] != "raised":
                 trace = event.get("traceback") or [event.get("evalue") or event.get("reason") or "the notebook failed"]
                 self.log.append("stderr", "\n".join(trace) + "\n")
         except (ValueError, KeyError, TypeError):
-            self.log.append(name, line)
+            self._append(name, line)
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
         """Return when the process has ended, or has to."""
         deadline = time.monotonic() + self.order.timeout_s
+        ends_at = time.monotonic() + (self._ending.after_s if self._ending else math.inf)
         limit_bytes = self.world.sessions.limits.memory_bytes
         look = time.monotonic() + WATCH_S
         while not self._stop.is_set():
             now = time.monotonic()
             if now >= deadline:
                 self.stop("CANCEL_ACKNOWLEDGED", TIMED_OUT)
+                return
+            if now >= ends_at:
                 return
             if now >= look:
                 look = now + WATCH_S
@@ -213,21 +242,6 @@ class Session:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(min(0.1, deadline - now))
                 return
-
-
-def _reader(pipe: IO[bytes] | None, name: str, take: Callable[[str, str], None]) -> threading.Thread:
-    """Start a thread that hands the lines of one output stream to `take(stream name, line)`."""
-    thread = threading.Thread(target=_copy_lines, args=(pipe, name, take), daemon=True)
-    thread.start()
-    return thread
-
-
-def _copy_lines(pipe: IO[bytes], name: str, take: Callable[[str, str], None]) -> None:
-    """Decode as UTF-8 line by line; a line over 64 KiB comes in pieces that never cut a character."""
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    while piece := pipe.readline(65536):
-        if line := decoder.decode(piece):
-            take(name, line)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -300,10 +314,11 @@ class Sessions:
 
     def end(self, sessions: list[Session], state: str, message: str) -> None:
         """Stop these sessions and wait until they are over."""
+        until_s = time.monotonic() + JOIN_S
         for session in sessions:
             session.stop(state, message)
         for session in sessions:
-            session.finished.wait(JOIN_S)
+            session.finished.wait(max(0.0, until_s - time.monotonic()))
 
     def recover(self) -> None:
         """Turn sessions that a dead server left live into ERROR. Their processes died with its end of the lifeline."""
@@ -319,5 +334,6 @@ class Sessions:
         with self.world.lock:
             threads = [thread for _, thread in self._live.values()]
         self.end(self.live(), "ERROR", STOPPED)
+        until_s = time.monotonic() + JOIN_S
         for thread in threads:
-            thread.join(JOIN_S)
+            thread.join(max(0.0, until_s - time.monotonic()))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 RUNNER = Path(__file__).resolve().parents[1] / "notebook_runner.py"
 NO_KERNEL = "ValueError: No kernel name found in notebook and no override provided.\n"  # papermill's words
+SIMULATED = "KAGG_SIMULATED_ACCELERATOR"  # there is none; a session that asked for one is told which it would have
 # What a session inherits from whoever started the server: where programs, libraries and certificates are. Nothing else.
 INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SYSTEMROOT", "CUDA_VISIBLE_DEVICES")
 
@@ -61,7 +62,8 @@ def prepare(order: Order, stage: Path, world: World, *, namespaces: bool) -> Pla
         src, temp = folders["src"], folders["temp"]
         box = sandbox.rewritten(_command(order, src, temp, order.folder / "output"), mounts, folders["tree"])
     _write_source(order, folders["src"], box.replace)
-    return Plan(box.argv, environment(world.api_url, temp), order.kernel_type == "notebook")
+    env = {**environment(world.api_url, temp), **({SIMULATED: order.machine} if order.machine else {})}
+    return Plan(box.argv, env, order.kernel_type == "notebook")
 
 
 def _file_name(order: Order) -> str:

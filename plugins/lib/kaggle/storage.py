@@ -51,6 +51,7 @@ class Mishap(NamedTuple):
     seconds: float = 0.0
     announce: bool = True
     flip_at: int | None = None
+    rate_bytes_per_s: float | None = None
 
 
 class Served(NamedTuple):
@@ -136,6 +137,8 @@ def _mishap(faults: Faults, name: str, size_bytes: int) -> Mishap:
             return Mishap(fault.get("bytes", None), kind, fault.get("seconds", 60))
     if fault := faults.take("corrupt", name):
         return Mishap(flip_at=fault.get("at", size_bytes // 2))
+    if fault := faults.take("slow", name):
+        return Mishap(rate_bytes_per_s=float(fault.get("rate", 1024**2)))
     return Mishap()
 
 
@@ -315,8 +318,17 @@ def _send_headers(
 def _send_body(handler: BaseHTTPRequestHandler, source: BinaryIO, start: int, end: int, mishap: Mishap) -> bool:
     """Send the bytes; say whether it was all of them."""
     stop = end if mishap.stop_after is None else min(start + mishap.stop_after, end)
+    if mishap.flip_at is None and mishap.rate_bytes_per_s is None and start < stop:
+        handler.wfile.flush()
+        if handler.connection.sendfile(source, start, stop - start) < stop - start:
+            raise ConnectionAbortedError("the file became shorter while it was sent")
+        return stop == end
     source.seek(start)
-    for position, chunk in _chunks(source, start, stop):
+    chunk_bytes = CHUNK_BYTES if mishap.rate_bytes_per_s is None else max(int(mishap.rate_bytes_per_s / 20), 1)
+    for position, chunk in _chunks(source, start, stop, min(chunk_bytes, CHUNK_BYTES)):
+        if mishap.rate_bytes_per_s is not None:
+            handler.wfile.flush()
+            time.sleep(len(chunk) / mishap.rate_bytes_per_s)
         if mishap.flip_at is not None and position <= mishap.flip_at < position + len(chunk):
             at = mishap.flip_at - position
             handler.wfile.write(chunk[:at] + bytes([chunk[at] ^ 1]) + chunk[at + 1 :])
@@ -325,10 +337,10 @@ def _send_body(handler: BaseHTTPRequestHandler, source: BinaryIO, start: int, en
     return stop == end
 
 
-def _chunks(source: BinaryIO, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
+def _chunks(source: BinaryIO, start: int, stop: int, chunk_bytes: int) -> Iterator[tuple[int, bytes]]:
     position = start
     while position < stop:
-        chunk = source.read(min(CHUNK_BYTES, stop - position))
+        chunk = source.read(min(chunk_bytes, stop - position))
         if not chunk:
             raise ConnectionAbortedError("the file became shorter while it was sent")
         yield position, chunk
