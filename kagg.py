@@ -1014,7 +1014,7 @@ def push_kernel(ctx: Context, body: Mapping[str, Any], *, allow_live: bool = Fal
                            service_error("the reply to the push names no version"))
     if failure := str(reply.get("error") or ""):
         hint = "wait for a free session: run --on kaggle --max-wait 30m" if re.search(SLOTS_FULL, failure) else ""
-        code = Exit.QUOTA if hint else Exit.SERVICE
+        code = Exit.QUOTA if hint or re.search(r"(?i)\bquota\b", failure) else Exit.SERVICE
         raise KaggError(f"Kaggle refused {ref}: {failure}", code=code, hint=hint, details={"refused": True})
     named = re.search(rf"({_SLUG})/({_SLUG})/?$", str(reply.get("ref") or reply.get("url") or ""))
     return {**reply, "owner": named[1] if named else ref.owner, "slug": named[2] if named else ref.slug}
@@ -1234,9 +1234,8 @@ def load_endpoints(ctx: Context) -> dict[str, Endpoint]:
     found = {}
     for name, fields in sorted(_registry(endpoints_file(ctx))["endpoints"].items()):
         texts = {key: fields[key] for key in ("target", "url", "state", "created") if isinstance(fields.get(key), str)}
-        details = fields.get("details")
-        found[name] = Endpoint(name, **({"target": "", "url": ""} | texts),
-                               details=details if isinstance(details, dict) else {})
+        details = fields["details"] if isinstance(fields.get("details"), dict) else {}
+        found[name] = Endpoint(name, **({"target": "", "url": ""} | texts), details=details)
     return found
 
 
@@ -1356,9 +1355,9 @@ def kernel_metadata(ref: Ref, kernel: Mapping[str, Any], code_file: str, languag
     sources = {name: [strip_prefix(str(item)) for item in kernel.get(field) or []] for name, field in SOURCES.items()}
     flags = {f"enable_{name}": bool(kernel.get(f"enable{name.capitalize()}")) for name in ("gpu", "tpu", "internet")}
     fields = {"id": f"{ref.owner}/{ref.slug}", "id_no": kernel.get("id"), "title": kernel.get("title"),
-              "code_file": code_file,
-              "language": language, "kernel_type": kernel_type, "is_private": bool(kernel.get("isPrivate")), **flags,
-              "keywords": kernel.get("categoryIds") or [], **sources, "machine_shape": kernel.get("machineShape") or ""}
+              "code_file": code_file, "language": language, "kernel_type": kernel_type,
+              "is_private": bool(kernel.get("isPrivate")), **flags, "keywords": kernel.get("categoryIds") or [],
+              **sources, "machine_shape": kernel.get("machineShape") or ""}
     return json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -1490,7 +1489,7 @@ def run_target(ctx: Context, path: Path, *, params: dict[str, Any] | None = None
     """Run a notebook, script or folder here or on Kaggle; return its record: status, exit_code, error, outputs ..."""
     if on == "local" and not (Path(__file__).resolve().parent / "plugins").exists():
         return _run_alone(ctx, path, params or {}, timeout_s, options.get("args") or [])
-    do = shared("local_run").run_local if on == "local" else shared("kaggle.session").run_on_kaggle
+    do = shared("local_run").run_local if on == "local" else shared("launch.steps").run_on_kaggle
     result: dict[str, Any] = do(ctx, path, params=params or {}, timeout_s=timeout_s, dest=dest, **options)
     return result
 
@@ -1519,8 +1518,7 @@ def call_endpoint(ctx: Context, endpoint: Endpoint, payload: Any, *, timeout_s: 
     headers = {"Authorization": "Bearer " + keep_secret(token)} if token else {}
     started_s = ctx.monotonic()
     reply = fetch(ctx, "POST", endpoint.url, headers=headers, json_body=payload, timeout_s=timeout_s,
-                  ok=range(200, 600),
-                  attempts=3, follow=False)
+                  ok=range(200, 600), attempts=3, follow=False)
     latency_ms = round(1000 * (ctx.monotonic() - started_s), 3)
     try:
         body = reply.json()
@@ -1589,8 +1587,7 @@ def add_list_arguments(parser: argparse.ArgumentParser, _: Context) -> None:
     parser.add_argument("--mine", action="store_true", help="only yours (kernels, datasets)")
     parser.add_argument("--search", help="words to look for (kernels, datasets)")
     parser.add_argument("--sort", default="hotness", help="hotness, date_run, vote_count ... (default: %(default)s)")
-    parser.add_argument("--limit", type=count_argument, default=20, metavar="N",
-                        help="at most N (default: %(default)s)")
+    parser.add_argument("--limit", type=count_argument, default=20, metavar="N", help="at most N (default: 20)")
 
 
 def cmd_list(args: argparse.Namespace, ctx: Context) -> int:
@@ -1662,20 +1659,10 @@ def cmd_pull(args: argparse.Namespace, ctx: Context) -> int:
     return Exit.FINDINGS if failures or twice else Exit.DONE
 
 
-def add_gate_arguments(parser: argparse.ArgumentParser) -> None:
+def add_gate_arguments(parser: argparse._ActionsContainer) -> None:
     """Add the option of every command that sends something."""
     parser.add_argument("--allow-finding", action="append", default=[], metavar="ID",
                         help="send it although it holds this secret; may be repeated")
-
-
-def _add_session_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--accelerator", help="NvidiaTeslaT4, TpuV5E8, ... on Kaggle (default: CPU)")
-    for option in ("dataset", "competition", "kernel"):
-        parser.add_argument(f"--{option}", action="append", metavar="REF",
-                            help=f"attach a {option} on Kaggle; may be repeated")
-    parser.add_argument("--timeout", help="stop it after this long, for example 30m")
-    parser.add_argument("--allow-missing-inputs", action="store_true", help="exit 0 although Kaggle refused an input")
-    add_gate_arguments(parser)
 
 
 def add_push_arguments(parser: argparse.ArgumentParser, _: Context) -> None:
@@ -1685,7 +1672,12 @@ def add_push_arguments(parser: argparse.ArgumentParser, _: Context) -> None:
     parser.add_argument("--public", action="store_true", help="let everybody see it (default: private)")
     parser.add_argument("--no-run", action="store_true", help="save a version without running it")
     parser.add_argument("--force", action="store_true", help="push although a session of this kernel is live")
-    _add_session_arguments(parser)
+    parser.add_argument("--accelerator", help="NvidiaTeslaT4, TpuV5E8, ... on Kaggle (default: CPU)")
+    for option in ("dataset", "competition", "kernel"):
+        parser.add_argument(f"--{option}", action="append", metavar="REF", help=f"attach a {option}; may be repeated")
+    parser.add_argument("--timeout", help="stop it after this long, for example 30m")
+    parser.add_argument("--allow-missing-inputs", action="store_true", help="exit 0 although Kaggle refused an input")
+    add_gate_arguments(parser)
 
 
 def cmd_push(args: argparse.Namespace, ctx: Context) -> int:
@@ -1694,23 +1686,22 @@ def cmd_push(args: argparse.Namespace, ctx: Context) -> int:
     ctx.emit(result, f"{result['ref']} version {result['version']}  {result['url'] or ''}".rstrip())
     for item in result["refused_inputs"]:
         ctx.say(f"Kaggle goes on without {item}", -1)
-    if result["refused_inputs"] and not args.allow_missing_inputs:
-        count = len(result["refused_inputs"])
+    if (count := len(result["refused_inputs"])) and not args.allow_missing_inputs:
         raise service_error(f"{result['ref']} lacks {count} of its inputs", "mend them, or give --allow-missing-inputs")
     return Exit.DONE
 
 
-def add_run_arguments(parser: argparse.ArgumentParser, _: Context) -> None:
-    """Add the options of `run`."""
+def add_run_arguments(parser: argparse.ArgumentParser, ctx: Context) -> None:
+    """Add the options of `run`; those of runs on Kaggle are in plugins/lib/launch/options.py."""
     parser.add_argument("target", help="notebook, script, folder, owner/slug or link; what follows -- reaches a script")
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--on", choices=("local", "kaggle"), help="where (default: local)")
+    where.add_argument("--on", choices=("local", "kaggle"), default="local", help="where (default: local)")
     where.add_argument("--kaggle", dest="on", action="store_const", const="kaggle", help="the same as --on kaggle")
-    parser.add_argument("-p", "--param", action="append", default=[], metavar="NAME=VALUE",
-                        help="a parameter: JSON, else text")
+    parser.add_argument("-p", "--param", action="append", default=[], metavar="NAME=VALUE", help="JSON, else text")
     parser.add_argument("--dest", type=Path, help="folder of the result (default: kaggle_results/NAME-RUN)")
-    parser.add_argument("--max-wait", default="10m", help="for a free session on Kaggle (default: %(default)s)")
-    _add_session_arguments(parser)
+    parser.add_argument("--timeout", help="stop it after this long, for example 30m")
+    if (ctx.root / "plugins").exists():
+        shared("launch.options").add_arguments(parser)
 
 
 def parse_params(items: Iterable[str]) -> dict[str, Any]:
@@ -1730,38 +1721,48 @@ def parse_params(items: Iterable[str]) -> dict[str, Any]:
 def cmd_run(args: argparse.Namespace, ctx: Context) -> int:
     """Run a notebook, script or folder and say truthfully how it ended."""
     params, timeout_s = parse_params(args.param), parse_duration(args.timeout) if args.timeout else None
-    args.on, max_wait_s = args.on or "local", parse_duration(args.max_wait)
-    options: dict[str, Any] = {"options": args, "max_wait_s": max_wait_s} if args.on == "kaggle" else {}
     path = Path(args.target)
     if path.suffix == ".ipynb" and path.is_file():
         read_notebook(path)  # bad input ends here, with nothing written
     elif path.suffix in (".ipynb", ".py") and not path.exists() and "://" not in args.target:
         raise bad_input(f"there is no file {args.target}")
-    if timeout_s is not None and timeout_s <= 0:
+    if timeout_s == 0:
         raise bad_input(f"--timeout {args.timeout} leaves no time")
+    if args.on == "kaggle":
+        return int(shared("launch.command").run(args, ctx, params))
+    if (ctx.root / "plugins").exists():
+        shared("launch.options").refuse_here(args)
     name = re.sub(r"[^\w-]+", "-", path.resolve().stem if path.exists() else parse_ref(args.target).slug
                   or path.stem)[:60]
     with recorded(ctx, "run", args.target, {"on": args.on, **params}) as run:
-        dest, args.effect = args.dest or Path("kaggle_results") / f"{name}-{run.id}", run.effect
+        dest = args.dest or Path("kaggle_results") / f"{name}-{run.id}"
         path = path if path.exists() else pull_reference(ctx, args.target, dest / "source")
-        result = run_target(ctx, path, params=params, timeout_s=timeout_s, dest=dest, on=args.on, args=args.rest,
-                            on_event=lambda event: _show_event(ctx, event), **options)
-        code = Exit(result.get("exit") or (Exit.DONE if result["status"] == "complete" else Exit.FAILED))
-        run.result, run.exit_code, run.error = result, int(code), str(result.get("error") or "")
-        run.status = "failed" if code else "done"
-    outputs = result.get("outputs") or []
+        run.result = run_target(ctx, path, params=params, timeout_s=timeout_s, dest=dest, args=args.rest,
+                                on_event=lambda event: show_event(ctx, event))
+        run.exit_code, run.error = int(run_exit(run.result)), str(run.result.get("error") or "")
+        run.status = "failed" if run.exit_code else "done"
+    return report_run(ctx, args.target, run.result, dest)
+
+
+def run_exit(result: Mapping[str, Any]) -> Exit:
+    """Return the exit code of a run's record: its own, else done or failed."""
+    return Exit(result.get("exit") or (Exit.DONE if result["status"] in ("complete", "detached") else Exit.FAILED))
+
+
+def report_run(ctx: Context, target: str, result: dict[str, Any], dest: Path) -> int:
+    """Print a run's record, and raise its error when it did not complete."""
+    code, outputs = run_exit(result), result.get("outputs") or []
     lines = [f"  {item['path']}  {item['size_bytes']} bytes  sha256 {item['sha256'][:16]}" for item in outputs]
     where = f", {len(outputs)} output{'s' if len(outputs) != 1 else ''} in {dest}" if dest.exists() else ""
     ctx.emit(result, "\n".join([f"{result['status']} in {result['duration_s']:.1f} s{where}", *lines]))
     if code:
         where = f"cell {result['cell']}: " if result.get("cell") is not None else ""
-        reason = where + str(result.get("error") or "no reason given")
-        raise KaggError(f"{args.target} ended with {result['status']}: {reason}",
+        raise KaggError(f"{target} ended with {result['status']}: {where}{result.get('error') or 'no reason given'}",
                         code=code, hint=f"the log: {result['log']}" if result.get("log") else "")
     return Exit.DONE
 
 
-def _show_event(ctx: Context, event: dict[str, Any]) -> None:
+def show_event(ctx: Context, event: dict[str, Any]) -> None:
     """Pass on what the run prints: as JSON Lines under --json, as its text otherwise."""
     if ctx.as_json:
         ctx.progress({"log": event})
@@ -1779,8 +1780,7 @@ def add_deploy_arguments(parser: argparse.ArgumentParser, ctx: Context) -> None:
     parser.add_argument("path", type=Path, help="a notebook or script that defines predict(payload), "
                         "process_request(data) or handler(request)")
     parser.add_argument("--name", help="the endpoint's name (default: the file's)")
-    parser.add_argument("--all-cells", action="store_true",
-                        help="pack every cell (default: those that the entry function depends on)")
+    parser.add_argument("--all-cells", action="store_true", help="pack every cell (default: what the entry needs)")
     add_gate_arguments(parser)
     if not find_rooms(ctx, "deploy"):
         shared("endpoints")  # kagg.py is alone and says what is missing

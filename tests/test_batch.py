@@ -139,7 +139,7 @@ def test_each_operation_takes_its_steps_and_those_before_it(batch):
         *[("deploy", "model"), ("call", "m"), ("monitor", "m")],
     ]
     options = next(entry[2] for entry in fakes.done if entry[:2] == ("run", "runs"))
-    assert (options["params"], options["timeout_s"], options["on"]) == ({"x": 1}, 5.0, "local")
+    assert (options["params"], options["timeout_s"], options.get("on", "local")) == ({"x": 1}, 5.0, "local")
     assert fakes.done[-2:] == [("call", "m", {"a": 1}), ("monitor", "m", 4.0, 0.4)]
     assert job_of(found, "m")["steps"]["call"]["body"] == {"answer": {"a": 1}}
 

@@ -319,7 +319,7 @@ def test_every_option_that_a_page_names_exists():
             timeout=60,
             check=True,
         ).stdout
-        for name, target in [(name, []) for name in (*kagg.COMMANDS, "preprocess")]
+        for name, target in [(name, []) for name in (*kagg.COMMANDS, "preprocess", "runs")]
         + [("deploy", ["--local"]), ("train", ["tabular"])]
     )
     helped += "".join(path.read_text() for path in (ROOT / "plugins" / "cmd").glob("[!_]*.py"))

@@ -340,6 +340,7 @@ HARMLESS = [
     "call absent --data {}", "monitor absent --duration 100ms", "run absent.ipynb", "preprocess absent.ipynb",
     "push absent", "pull not-a-ref", "batch absent.csv", "deploy absent.ipynb --local", "train absent.csv",
     "git status", "status not-a-ref", "logs not-a-ref", "output not-a-ref", "local-kaggle --port 99999999",
+    "attach absent", "ps", "stop absent", "reap", "info", "runs", "notebook generate --out .", "colab-setup",
 ]  # fmt: skip
 
 

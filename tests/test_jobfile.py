@@ -57,6 +57,7 @@ def test_a_csv_row_says_everything_a_job_can(jobs_from):
         "timeout_s": 90.0,
         "on": "kaggle",
         "line": 2,
+        "kaggle": {},
     }
 
 

@@ -448,3 +448,18 @@ def test_postgresql_that_is_away_is_a_service_error_without_the_password(tmp_pat
             Ledger.open(Context({"KAGG_HOME": str(tmp_path), "KAGG_LEDGER": url}))
     assert caught.value.code == Exit.SERVICE
     assert "hunter22" not in str(caught.value)
+
+
+def test_effects_of_some_kinds_come_from_every_run_with_its_row(ctx):
+    with Ledger.open(ctx) as ledger:
+        first, second = ledger.begin_run("run", "a"), ledger.begin_run("stop", "b")
+        for run_id, kind in ((first, "push"), (second, "delete-kernel"), (second, "pull"), (first, "collect")):
+            with ledger.effect(run_id, kind, f"me/{kind}", {"attempt": "x"}):
+                pass
+        found = ledger.effects_of_kinds(("push", "collect", "delete-kernel"))
+        assert [(row["kind"], row["run"]["command"]) for row in found] == [
+            ("push", "run"),
+            ("delete-kernel", "stop"),
+            ("collect", "run"),
+        ]
+        assert ledger.effects_of_kinds(()) == []

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import os
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
+from front_door import close, environment
 from local_kaggle import Client
 
+from kagg import Context, main
 from plugins.lib.kaggle.server import LocalKaggle
 from plugins.lib.kaggle.sessions import Limits
 
@@ -193,4 +197,59 @@ def test_kagglehub_says_who_and_downloads_an_output(kaggle, client, tmp_path):
     assert done.returncode == 0, done.stderr
     (result,) = [line.removeprefix("RESULT") for line in done.stdout.splitlines() if line.startswith("RESULT")]
     assert json.loads(result) == [{"username": "demo"}, "weights", ["b.txt", "model.bin"]]
+    assert kaggle.leaks == 0
+
+
+ENDS = {
+    "complete": ("for n in range(3): open(f'part {n}.bin', 'w').write('x' * n)\nprint('all well')", "COMPLETE"),
+    "failed": ("open('left.txt', 'w').write('é')\nraise SystemExit(3)", "ERROR"),
+    "cancelled": ("import time\nopen('left.txt', 'w').write('é')\ntime.sleep(600)", "CANCEL_ACKNOWLEDGED"),
+}
+
+
+def ours(kaggle, folder, *argv):
+    """Run kagg as the same user; return its exit code and the JSON that it wrote."""
+    key = kaggle.world.accounts.users["demo"]["key"]
+    env = environment(folder, KAGG_KAGGLE_URL=kaggle.url, KAGGLE_USERNAME="demo", KAGGLE_KEY=key)
+    ctx = Context(env, stdout=io.StringIO(), stderr=io.StringIO())
+    code = main(["--json", *map(str, argv)], ctx)
+    close(ctx)
+    return code, ctx.stdout.getvalue()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return {name: bytes} of the files of a folder, without the log that the official client adds."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".log"]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+@needs_cli
+@pytest.mark.parametrize("end", ENDS)
+def test_both_see_the_same_kernel_the_same_state_and_the_same_files(kaggle, client, official, tmp_path, end):
+    source, state = ENDS[end]
+    (tmp_path / "job.py").write_text(source)
+    assert ours(kaggle, tmp_path, "push", tmp_path / "job.py", "--title", f"Ended {end}")[0] == 0
+    slug = f"ended-{end}"
+    if end == "cancelled":
+        client.wait(slug, "RUNNING")
+        output = kaggle.world.root / "kernels" / "demo" / slug / "versions" / "1" / "output" / "left.txt"
+        while not output.exists():
+            time.sleep(0.02)
+        client.call("CancelKernelSession", {"kernelSessionId": kaggle.world.sessions.live_ids()[0]})
+    ended = client.wait(slug)["status"]
+    assert ended.startswith(state)
+
+    listed = official.run("kernels", "list", "-m", "--csv")
+    theirs = [line.split(",")[0] for line in listed.splitlines() if line.startswith("demo/")]
+    _, found = ours(kaggle, tmp_path, "list", "kernels", "--user", "demo")
+    assert theirs == [f"demo/{slug}"]
+    assert f'"demo/{slug}"' in found
+
+    assert f'"KernelWorkerStatus.{ended}"' in official.run("kernels", "status", f"demo/{slug}")
+    assert f'"{ended}"' in ours(kaggle, tmp_path, "status", f"demo/{slug}")[1]
+
+    official.run("kernels", "output", f"demo/{slug}", "-p", str(tmp_path / "theirs"))
+    ours(kaggle, tmp_path, "output", f"demo/{slug}", "--dest", tmp_path / "ours")
+    assert contents(tmp_path / "theirs") == contents(tmp_path / "ours")
+    assert contents(tmp_path / "ours")
     assert kaggle.leaks == 0

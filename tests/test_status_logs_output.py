@@ -241,8 +241,3 @@ class TestThinCalls:
         slug = pushed(desk, "Long one", SLEEPER)
         session.delete_kernel(ctx, Ref("kaggle", "demo", slug))
         assert (desk.kernels(), desk.kaggle.world.sessions.live()) == ([], [])
-
-    def test_quota_tells_both_accelerators(self, desk):
-        ctx = desk.context()
-        ctx.kaggle_url = desk.kaggle.url
-        assert session.quota(ctx)["gpuQuota"]["totalTimeAllowed"] == "108000.000s"

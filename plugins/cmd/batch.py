@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--report", type=Path, help="write the outcome of every job to a .json, .jsonl or .csv file")
     parser.add_argument("--resume", metavar="RUN", help="go on with an earlier batch: its run id, or last")
     parser.add_argument("--retry-failed", action="store_true", help="with --resume: the failed jobs again, too")
+    parser.add_argument("--max-wait", default="24h", help="of a job for a session on Kaggle (default: %(default)s)")
     add_gate_arguments(parser)
 
 

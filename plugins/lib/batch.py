@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kagg import Exit, KaggError, file_sha256, room
+from kagg import Exit, KaggError, file_sha256, parse_duration, room
 from plugins.lib.batch_job import Batch, Steps, spine_steps
 from plugins.lib.batch_report import check_report_path, document, for_people, write_report
 from plugins.lib.jobfile import Job, JobResult, read_jobs
@@ -44,6 +44,8 @@ def run_batch(path: Path, args: argparse.Namespace, ctx: Context, steps: Steps |
         try:
             rows = ledger.add_jobs(run_id, [(job.key, job.spec()) for job in jobs])
             batch = Batch(run_id, dest, rows, ledger, steps or spine_steps(allowed), ctx, stop, allowed)
+            if getattr(args, "max_wait", None):
+                batch = batch._replace(max_wait_s=parse_duration(args.max_wait))
             results = _results(batch, jobs, engine, args.parallel)
             status, exit_code = _verdict(results, stop)
             found = document(run_id, path, dest, [(job, results[job.key]) for job in jobs], exit_code)

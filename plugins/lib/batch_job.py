@@ -13,6 +13,7 @@ import kagg
 from kagg import Context, Endpoint, Exit, Finding, KaggError, file_sha256, safe_path
 from plugins.lib.endpoints import deploy_target
 from plugins.lib.jobfile import Job, JobResult
+from plugins.lib.launch import attempts
 from plugins.lib.prep.job import preprocess_notebook
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ class Batch(NamedTuple):
     ctx: Context
     stop: threading.Event
     allowed: tuple[str, ...] = ()
+    max_wait_s: float = 24 * 3600.0  # for a free session on Kaggle
 
     def do(self, job: Job) -> JobResult:
         """Do one job and record how it ended; a failure is a result."""
@@ -202,14 +204,11 @@ class _Task:
         if earlier and same and earlier["status"] == "complete" and Path(earlier["folder"]).is_dir():
             self._note("run", earlier)
             return "complete, before the batch was resumed"
-        folder = self._free_folder("run")
-        options = {"params": job.params, "timeout_s": job.timeout_s, "dest": folder, "on": job.on}
         if job.on == "local":
-            result = self.steps.run(self.ctx, path, **options)
+            folder = self._free_folder("run")
+            result = self.steps.run(self.ctx, path, params=job.params, timeout_s=job.timeout_s, dest=folder)
         else:
-            self._check_earlier_push()
-            more = argparse.Namespace(effect=self._effect, allow_finding=list(self.batch.allowed))
-            result = self.steps.run(self.ctx, path, options=more, **options)
+            result, folder = self._run_on_kaggle(path)
         self._note("run", {**result, "folder": str(folder)})
         if result["status"] == "complete":
             count = len(result.get("outputs") or [])
@@ -222,28 +221,27 @@ class _Task:
         """Record an effect of this job."""
         return self.batch.ledger.effect(self.batch.run_id, kind, target, request, self.job_id)
 
-    def _check_earlier_push(self) -> None:
-        """Refuse to push again while the session of a killed batch may still run.
-
-        Raises:
-            KaggError: QUOTA, with where it runs.
-        """
-        rows = [row for row in self.batch.ledger.effects(self.batch.run_id) if row["job_id"] == self.job_id]
-        for row in rows:
-            if row["kind"] != "push" or row["status"] not in ("done", "unknown"):
-                continue
-            made = row["outcome"] or {}
-            ref = f"{made['owner']}/{made['slug']}" if made.get("slug") else row["target"]
-            try:
-                state = kagg.kernel_status(self.ctx, kagg.parse_ref(ref)).state
-            except KaggError as error:
-                if error.details.get("status") not in (403, 404):
-                    raise
-                continue  # it never arrived, or is deleted
-            if state in kagg.LIVE_STATES:
-                hint = f"python kagg.py status {ref} --wait, or delete it on its page; then resume again"
-                words = f"an earlier push of this job is still {state.lower()}: {ref}"
-                raise KaggError(words, code=Exit.QUOTA, hint=hint)
+    def _run_on_kaggle(self, path: Path) -> tuple[dict[str, Any], Path]:
+        """Run on Kaggle, or go on with what an interrupted batch has begun there; return the record and its folder."""
+        digest = file_sha256(path)
+        earlier = self.earlier.get("attempt") or {}
+        self.done |= {"attempt": earlier} if earlier else {}
+        if earlier.get("sha256") == digest and attempts.can_go_on(self.ctx, earlier["id"]):
+            result = attempts.go_on(self.ctx, earlier["id"], self._effect, self.batch.max_wait_s)
+            return result, Path(earlier["folder"])
+        if earlier:
+            attempts.refuse_live(self.ctx, self.batch.ledger, earlier["id"])
+        folder, attempt = self._free_folder("run"), attempts.new(self.ctx, path)
+        self._note("attempt", {"id": attempt, "sha256": digest, "folder": str(folder)})
+        more = argparse.Namespace(
+            **self.job.kaggle,
+            effect=self._effect,
+            attempt=attempt,
+            allow_finding=list(self.batch.allowed),
+            max_wait_s=self.batch.max_wait_s,
+        )
+        options = {"params": self.job.params, "timeout_s": self.job.timeout_s, "dest": folder, "on": "kaggle"}
+        return self.steps.run(self.ctx, path, options=more, **options), folder
 
     def _free_folder(self, name: str) -> Path:
         """Return a folder for one more run; earlier runs are kept."""

@@ -9,7 +9,8 @@ Every row is checked before anything runs, and every bad one is reported with it
     payload    JSON, or @file with JSON, for the call after the deploy
     monitor    how long to measure the endpoint: 10s
     timeout    how long the notebook may run: 2m
-    on         local or kaggle
+    on         local or kaggle; on Kaggle also device (cpu, gpu, tpu), accelerator, code (inline, dataset), and what is
+               attached: datasets, competitions, kernels, each one or several, with blanks between them
     name       name of the endpoint; default: from the id
     dest       folder for the job's files, inside the batch's; default: from the id
 """
@@ -57,11 +58,14 @@ class Job(NamedTuple):
     timeout_s: float | None = None
     on: str = "local"
     line: int = 0
+    kaggle: dict[str, Any] = {}  # noqa: RUF012 - the same; options of a run on Kaggle by their names
 
     def spec(self) -> dict[str, Any]:
         """Return what the job is, as JSON: a job with another spec is another job."""
         spec = self._asdict()
         del spec["line"]
+        if not spec["kaggle"]:  # so that jobs of earlier versions keep their digest
+            del spec["kaggle"]
         return {**spec, "path": str(self.path) if self.path else None, "sha256": _digest(spec)}
 
 
@@ -222,7 +226,28 @@ def _job(fields: dict[str, Any], line: int, folder: Path, operation: str | None)
         monitor_s=_seconds("monitor", fields) or 0.0,
         timeout_s=_seconds("timeout", fields),
         on=_choice("on", fields, PLACES, "local"),
+        kaggle=_on_kaggle(fields),
     )
+
+
+def _on_kaggle(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a run on Kaggle that a row gives."""
+    found: dict[str, Any] = {}
+    for name, choices in (("device", ("cpu", "gpu", "tpu")), ("code", ("inline", "dataset"))):
+        if name in fields:
+            found[name] = _choice(name, fields, choices, "")
+    if "accelerator" in fields:
+        found["accelerator"] = _one_line("accelerator", fields["accelerator"])
+    for name in ("datasets", "competitions", "kernels"):
+        value = fields.get(name, [])
+        items = re.split(r"[\s,;]+", value.strip()) if isinstance(value, str) else value
+        if not isinstance(items, list) or not all(isinstance(item, str) and item for item in items):
+            raise KaggError(f"{name} is {value!r:.60}, not owner/slug", code=Exit.USAGE)
+        if items:
+            found[name[:-1]] = items
+    if found and _choice("on", fields, PLACES, "local") != "kaggle":
+        raise KaggError(f"{next(iter(found))} is for runs on Kaggle", code=Exit.USAGE, hint="write on: kaggle")
+    return found
 
 
 def _one_line(field: str, value: Any) -> str:

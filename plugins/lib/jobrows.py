@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-FIELDS = ("id", "ref", "operation", "name", "params", "payload", "monitor", "timeout", "on", "dest")
+ON_KAGGLE = ("device", "accelerator", "datasets", "competitions", "kernels", "code")
+FIELDS = ("id", "ref", "operation", "name", "params", "payload", "monitor", "timeout", "on", "dest", *ON_KAGGLE)
 ALIASES = dict.fromkeys(("notebook", "kernel", "url", "path", "target"), "ref")
+ALIASES |= {"dataset": "datasets", "competition": "competitions"}
 FORMATS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "lines", ".ndjson": "lines"}
 FORMATS |= {".txt": "text", ".list": "text", "": "text"}
 PARAM_COLUMN = re.compile(r"(?:param\.|p:)(.*)", re.IGNORECASE | re.DOTALL)

@@ -316,6 +316,16 @@ class Ledger:
         effects = tables().effects
         return self._select(effects.select().where(effects.c.run_id == run_id).order_by(effects.c.id))
 
+    def effects_of_kinds(self, kinds: Iterable[str]) -> list[dict[str, Any]]:
+        """Return the effects of these kinds of all runs as they began; each with its run's row as `run`."""
+        self._mark_lost()
+        effects, runs = tables().effects, tables().runs
+        chosen = effects.c.kind.in_(list(kinds))
+        with_one = runs.c.id.in_(effects.select().where(chosen).with_only_columns(effects.c.run_id))
+        rows = self._select(effects.select().where(chosen).order_by(effects.c.id))
+        known = {row["id"]: row for row in self._select(runs.select().where(with_one))}
+        return [row | {"run": known[row["run_id"]]} for row in rows if row["run_id"] in known]
+
 
 def _ending(status: str, exit_code: int, error: str, result: Any) -> dict[str, Any]:
     """Return the columns that say how a run or a job ended."""

@@ -36,12 +36,33 @@ def recorded(ctx: Context, command: str, target: str, params: dict[str, Any] | N
     """Record a command; what it raises becomes the row's error and goes on."""
     with Ledger.open(ctx) as ledger:
         run = Run(ledger, ledger.begin_run(command, target, params=params))
-        try:
+        with _ended(run):
             yield run
-        except BaseException as error:
-            fault = isinstance(error, Exception)
-            run.status, run.error = ("failed", str(error)) if fault else ("interrupted", type(error).__name__)
-            run.exit_code = int(getattr(error, "code", Exit.FAILED if fault else Exit.INTERRUPTED) or 0)
-            raise
-        finally:
-            ledger.end_run(run.id, run.status, run.exit_code, error=run.error, result=run.result)
+
+
+@contextlib.contextmanager
+def _ended(run: Run) -> Iterator[None]:
+    """Write down how the body ended."""
+    try:
+        yield
+    except BaseException as error:
+        fault = isinstance(error, Exception)
+        run.status, run.error = ("failed", str(error)) if fault else ("interrupted", type(error).__name__)
+        run.exit_code = int(getattr(error, "code", Exit.FAILED if fault else Exit.INTERRUPTED) or 0)
+        raise
+    finally:
+        run.ledger.end_run(run.id, run.status, run.exit_code, error=run.error, result=run.result)
+
+
+@contextlib.contextmanager
+def taken_over(ctx: Context, run_id: str) -> Iterator[Run]:
+    """Go on with the row of a run that has ended or whose process is gone.
+
+    Raises:
+        KaggError: USAGE when there is no such run, FAILED when a process still works on it.
+    """
+    with Ledger.open(ctx) as ledger:
+        ledger.reopen_run(run_id)
+        run = Run(ledger, run_id)
+        with _ended(run):
+            yield run

@@ -11,7 +11,8 @@ import unicodedata
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from kagg import KERNELS, Exit, KaggError, download, file_sha256, kaggle_pages, kaggle_rpc, safe_path, service_error
+from kagg import KERNELS, Exit, KaggError, kaggle_pages, kaggle_rpc, safe_path, service_error
+from plugins.lib.download import store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -50,7 +51,7 @@ def kernel_files(ctx: Context, ref: Ref) -> dict[str, int]:
     return {name: int(size) for name, size in sizes.items() if isinstance(size, int | str) and str(size).isdigit()}
 
 
-def _sizes(ctx: Context, ref: Ref) -> dict[str, int]:
+def told_sizes(ctx: Context, ref: Ref) -> dict[str, int]:
     """Return the sizes, {} from a server that does not tell; they only add a check."""
     try:
         return kernel_files(ctx, ref)
@@ -59,7 +60,7 @@ def _sizes(ctx: Context, ref: Ref) -> dict[str, int]:
         return {}
 
 
-class _Listing:
+class Listing:
     """Names and signed URLs; asked again when a URL has expired, once for all files that wait."""
 
     def __init__(self, ctx: Context, ref: Ref) -> None:
@@ -67,9 +68,10 @@ class _Listing:
         self.lock = threading.Lock()
         self.names: list[str] = []
         self.urls: dict[str, str] = {}
-        self._read()
+        self.read()
 
-    def _read(self) -> None:
+    def read(self) -> None:
+        """Ask for the listing."""
         found = kernel_outputs(self.ctx, self.ref)[0]
         self.names = [str(item.get("fileName") or "") for item in found]
         self.urls = {}
@@ -83,7 +85,7 @@ class _Listing:
         def get_url() -> str:
             with self.lock:
                 if self.urls.get(name) in given:
-                    self._read()
+                    self.read()
                 url = self.urls.get(name)
             if not url:
                 raise service_error(f"{name} is no longer among the outputs of {self.ref}")
@@ -99,7 +101,7 @@ def _ignores_case(folder: Path) -> bool:
         return Path(probe.name[:-1] + "X").exists()
 
 
-def _sort_out(names: Sequence[str], dest: Path) -> tuple[list[str], dict[str, KaggError]]:
+def sort_out(names: Sequence[str], dest: Path) -> tuple[list[str], dict[str, KaggError]]:
     """Return the names that can be stored below `dest`, and why the others cannot."""
     same = _ignores_case(dest)
     folders = {str(above) for name in names for above in PurePosixPath(name).parents}
@@ -129,7 +131,7 @@ def _sort_out(names: Sequence[str], dest: Path) -> tuple[list[str], dict[str, Ka
     return kept, faults
 
 
-def _wanted(name: str, include: Iterable[str], exclude: Iterable[str]) -> bool:
+def passes(name: str, include: Iterable[str], exclude: Iterable[str]) -> bool:
     """Tell whether a name passes the shell patterns; `*` also matches `/`."""
     patterns = list(include)
     inside = not patterns or any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
@@ -146,7 +148,7 @@ def _attempted(name: str, do: Callable[[str], File]) -> File | KaggError:
         return KaggError(f"{name}: {error.strerror or error}")
 
 
-def _in_parallel(names: Sequence[str], do: Callable[[str], File]) -> Iterator[tuple[str, File | KaggError]]:
+def in_parallel(names: Sequence[str], do: Callable[[str], File]) -> Iterator[tuple[str, File | KaggError]]:
     """Yield (name, outcome) as they come. Daemon threads: Ctrl-C does not wait for a large file."""
     todo: queue.SimpleQueue[str] = queue.SimpleQueue()
     done: queue.SimpleQueue[tuple[str, File | KaggError]] = queue.SimpleQueue()
@@ -191,19 +193,19 @@ def collect_outputs(
             {name: reason}.
     """
     dest.mkdir(parents=True, exist_ok=True)
-    listing = _Listing(ctx, ref)
-    wanted = [name for name in listing.names if _wanted(name, include, exclude)]
-    names, faults = _sort_out(wanted, dest)
-    sizes = _sizes(ctx, ref) if names else {}
+    listing = Listing(ctx, ref)
+    wanted = [name for name in listing.names if passes(name, include, exclude)]
+    names, faults = sort_out(wanted, dest)
+    sizes = told_sizes(ctx, ref) if names else {}
 
     def one(name: str) -> File:
-        path = download(ctx, listing.source(name), safe_path(dest, name), size_bytes=sizes.get(name))
-        return {"path": name, "size_bytes": path.stat().st_size, "sha256": file_sha256(path)}
+        got = store(ctx, listing.source(name), safe_path(dest, name), size_bytes=sizes.get(name), durable=False)
+        return {"path": name, "size_bytes": got.size_bytes, "sha256": got.sha256}
 
     for error in faults.values():
         ctx.say(f"{ref}: {error.message}", -1)
     files: list[File] = []
-    for name, outcome in _in_parallel(names, one):
+    for name, outcome in in_parallel(names, one):
         if isinstance(outcome, KaggError):
             faults[name] = outcome
             ctx.say(f"{ref}: {outcome.message}", -1)
@@ -213,11 +215,11 @@ def collect_outputs(
             on_file(outcome)
     files.sort(key=lambda file: str(file["path"]))
     if faults:
-        raise _summary(ref, faults, files)
+        raise kept_in_part(ref, faults, files)
     return files
 
 
-def _summary(ref: Ref, faults: dict[str, KaggError], files: list[File]) -> KaggError:
+def kept_in_part(ref: Ref, faults: dict[str, KaggError], files: list[File]) -> KaggError:
     """Return one error for all files that were not kept."""
     codes = [error.code for error in faults.values()]
     code = next((code for code in (Exit.INTEGRITY, Exit.FAILED) if code in codes), Exit.SERVICE)

@@ -1,0 +1,273 @@
+"""Step 5: fetch and verify what a session left, clean up on Kaggle, and write the record."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kagg import LIVE_STATES, Exit, KaggError, Ref, write_atomic
+from plugins.lib import notifying, tracking
+from plugins.lib.kaggle.collect import collect_outputs
+from plugins.lib.kaggle.session import delete_kernel
+from plugins.lib.launch import quota
+from plugins.lib.launch.follow import GONE, spell
+from plugins.lib.launch.git_token import is_token_dataset
+from plugins.lib.launch.results import Results, fetch_results
+from plugins.lib.launch.transport_dataset import delete_code_dataset
+from plugins.lib.metrics import read_metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from plugins.lib.launch.follow import Ended
+    from plugins.lib.launch.steps import Launch
+    from plugins.lib.local_run import Verdict
+
+SHOWN_FILES = 3
+EXECUTED = "executed.ipynb"
+# What a setup that failed means for the exit code; the other stages are the program's own failure.
+SETUP_EXITS = {"device": Exit.SERVICE, "inputs": Exit.SERVICE, "code": Exit.INTEGRITY}
+
+
+def finish(launch: Launch, ref: Ref, ended: Ended | None) -> dict[str, Any]:
+    """Fetch, verify, clean up, and return what result.json holds. `ended` is None when the results are here already.
+
+    Raises:
+        KaggError: what could not be fetched or verified of a complete session; the record says so, too.
+    """
+    state = launch.state
+    if ended is not None:
+        record = _record(launch, ref, ended)
+        if ended.state in LIVE_STATES:  # nothing to fetch yet, nothing to delete: `attach` goes on with it
+            return _written(launch, record)
+        record |= _collected(launch, ref, ended, record)
+        state.reach("collected", record=record)
+    record = dict(state.document["record"])
+    record["deleted"] = _clean_up(launch, ref, record)
+    if launch.plan.wanted.track and not record.get("tracked"):
+        record["tracked"] = {"to": launch.plan.wanted.track, "failed": _track(launch, record)}
+    _written(launch, record)
+    state.reach("over", record=record)
+    _tell(launch, record)
+    return record
+
+
+def _written(launch: Launch, record: dict[str, Any]) -> dict[str, Any]:
+    text = json.dumps(record, indent=2, sort_keys=True, default=str) + "\n"
+    write_atomic(launch.dest / "result.json", text, 0o600)
+    return record
+
+
+def _record(launch: Launch, ref: Ref, ended: Ended) -> dict[str, Any]:
+    """Return what is known of a run before its results are."""
+    document, ctx = launch.state.document, launch.ctx
+    pushed, choice = document["pushed"], launch.plan.choice
+    after = quota.read_or_none(ctx) if choice.device != "cpu" else None
+    code = {key: value for key, value in (document.get("code") or {}).items() if key not in ("files", "payload")}
+    return {
+        "version": 1,
+        "run_id": launch.state.attempt,
+        **document["source"],
+        "started": document["started"],
+        "ref": f"{ref.owner}/{ref.slug}",
+        "kernel_version": ref.version,
+        "url": pushed.get("url"),
+        "refused_inputs": pushed["refused_inputs"],
+        "executed_notebook": None,
+        "code": code or None,
+        "git_commit": code.get("commit") or document.get("git_commit") or None,
+        "device": {"kind": choice.device, "accelerator": choice.accelerator or None},
+        "quota": {**(document.get("quota") or {}), "after": after.document() if after else None},
+        "queued_s": ended.queued_s,
+        "running_s": ended.running_s,
+        "verified": False,
+        "metrics": {},
+        "outputs": [],
+        **_verdict_fields(ended.verdict),
+        "ended": ctx.now().isoformat(),
+        "duration_s": ended.running_s or 0.0,
+        "log": str(launch.dest / "log.jsonl"),
+        "output_folder": str(launch.dest / "output"),
+    }
+
+
+def _verdict_fields(verdict: Verdict) -> dict[str, Any]:
+    return verdict._asdict() | {"traceback": list(verdict.traceback)}
+
+
+def _collected(launch: Launch, ref: Ref, ended: Ended, record: dict[str, Any]) -> dict[str, Any]:
+    """Fetch the results and return what they add to the record; a failure is written down before it is raised."""
+    if ended.state == GONE:
+        return {}
+    output = launch.dest / "output"
+    try:
+        with launch.effect("collect", f"{ref.owner}/{ref.slug}", {"attempt": launch.state.attempt}) as made:
+            results = _fetched(launch, ref, ended, output)
+            made.outcome = {"status": ended.state, "files": len(results.files), "verified": results.verified}
+    except KaggError as error:
+        complete = record["status"] == "complete"
+        record |= {"outputs": error.details.get("files", []), "collection_error": error.message}
+        record["outputs_failed"] = error.details.get("failed", {})
+        if not complete:
+            launch.ctx.say(f"{ref}: {error.message}", -1)
+            return {}
+        _written(launch, record | {"exit": int(error.code), "error": error.message})
+        raise
+    found = _read(launch, results, record)
+    _say_results(launch, results, record | found)
+    return found
+
+
+def _fetched(launch: Launch, ref: Ref, ended: Ended, output: Path) -> Results:
+    """Fetch what the session wrote; of a plain source there is no manifest to hold it against."""
+    if launch.plan.plain:
+        return Results(None, collect_outputs(launch.ctx, ref, output), False, [])
+    files = (launch.state.document.get("code") or {}).get("files") or {}
+    log = launch.dest / "log.jsonl"
+    return fetch_results(launch.ctx, ref, output, launch.state.attempt, state=ended.state, code_files=files, log=log)
+
+
+def _read(launch: Launch, results: Results, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the results say: how the program ended, its metrics, and what --verify finds."""
+    output = launch.dest / "output"
+    found: dict[str, Any] = {"outputs": results.files, "verified": results.verified}
+    if results.summary and record["status"] == "complete":
+        found |= _from_summary(results.summary)
+    for fault in results.faults:
+        launch.ctx.say(f"note: {fault}", -1)
+    found["notes"] = results.faults
+    if (output / EXECUTED).is_file():
+        found["executed_notebook"] = str(output / EXECUTED)
+    found["metrics"] = read_metrics(output, launch.dest / "log.jsonl").summary
+    if launch.plan.wanted.verify:
+        from plugins.lib.launch import verify
+
+        checks = verify.load(Path(launch.plan.wanted.verify))
+        found["findings"] = checks.apply(output, {**record, **found})
+        for line in found["findings"]:
+            launch.ctx.say(f"verify: {line}", -1)
+        if found["findings"] and found.get("status", record["status"]) == "complete":
+            found |= {"exit": int(Exit.FINDINGS), "error": f"verification: {found['findings'][0]}"}
+    return found
+
+
+def _from_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record's fields that the session's own summary decides."""
+    status = str(summary["status"])
+    code = SETUP_EXITS.get(str(summary.get("stage") or "")) if status == "setup" else None
+    return {
+        "status": "error" if status == "setup" else status,
+        "exit_code": summary["exit_code"],
+        "error": summary.get("error"),
+        "cell": summary.get("cell"),
+        "traceback": list(summary.get("traceback") or []),
+        "stage": summary.get("stage") or None,
+        "device": summary.get("device"),
+        "times": summary.get("times"),
+        "git_commit": summary.get("git_commit") or None,
+        "duration_s": summary.get("duration_s") or 0.0,
+        "session": {key: summary.get(key) for key in ("started", "ended", "kagg_version", "source_sha256")},
+        **({"exit": int(code)} if code else {}),
+    }
+
+
+def _say_results(launch: Launch, results: Results, record: Mapping[str, Any]) -> None:
+    names = [str(item["path"]) for item in results.files]
+    shown = ", ".join(names[:SHOWN_FILES]) + (" …" if len(names) > SHOWN_FILES else "")
+    state = "verified" if results.verified else "not verified"
+    launch.say("results", f"{shown or 'no files'} {state}, in {launch.dest}{_cost(launch, record)}")
+
+
+def _cost(launch: Launch, record: Mapping[str, Any]) -> str:
+    """Return what the run cost, for people: nothing for a CPU."""
+    if launch.plan.choice.device == "cpu" or record.get("running_s") is None:
+        return ""
+    after = (record.get("quota") or {}).get("after")
+    left = quota.from_document(after).words(launch.plan.choice.device) if after else "quota unknown"
+    return f"; {spell(record['running_s'])} of {launch.plan.choice.slot} used, {left}"
+
+
+def _clean_up(launch: Launch, ref: Ref, record: Mapping[str, Any]) -> bool:
+    """Delete the kernel and the datasets made for it once the results are here; tell whether nothing is left."""
+    wanted = launch.plan.wanted
+    made = [str(name) for name in (launch.state.document.get("code") or {}).get("created") or []]
+    tokens = [name for name in made if is_token_dataset(name)]
+    left = [name for name in tokens if not _deleted(launch, ref, "delete-dataset", name)]  # whatever became of the run
+    whole = record["verified"] or (launch.plan.plain and record["status"] == "complete")
+    if wanted.keep or "collection_error" in record:
+        return False
+    if not whole and record["status"] == "complete":
+        return False
+    _make_durable(launch)  # what is deleted on Kaggle cannot be fetched again
+    targets = [("delete-kernel", f"{ref.owner}/{ref.slug}")]
+    targets += [("delete-dataset", name) for name in made if name not in tokens]
+    left += [target for kind, target in targets if not _deleted(launch, ref, kind, target)]
+    return not left
+
+
+def give_back(launch: Launch) -> None:
+    """Of a run that was not pushed: delete the dataset with its token; its code stays for another try."""
+    state = launch.state
+    made = [str(name) for name in (state.document.get("code") or {}).get("created") or []]
+    if state.has("pushing") or not made:
+        return
+    for name in filter(is_token_dataset, made):
+        _deleted(launch, Ref("kaggle"), "delete-dataset", name)
+        state.reach("begun")  # another try makes it anew
+    if left := [name for name in made if not is_token_dataset(name)]:
+        launch.ctx.say(f"{', '.join(left)} stays on Kaggle until: attach {state.attempt}, or reap", -1)
+
+
+def _make_durable(launch: Launch) -> None:
+    """Wait until the results are on the disk."""
+    for path in sorted((launch.dest / "output").rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            with path.open("rb") as stream:
+                os.fsync(stream.fileno())
+
+
+def _deleted(launch: Launch, ref: Ref, kind: str, target: str) -> bool:
+    """Delete one thing on Kaggle and tell whether it is gone."""
+    try:
+        with launch.effect(kind, target, {"attempt": launch.state.attempt}):
+            if kind == "delete-kernel":
+                delete_kernel(launch.ctx, ref._replace(version=None))
+            else:
+                delete_code_dataset(launch.ctx, target, attempt=launch.state.attempt)
+    except KaggError as error:
+        launch.ctx.say(f"{target} is left on Kaggle: {error.message}; remove it with: python kagg.py reap", -1)
+        return False
+    return True
+
+
+def _track(launch: Launch, record: Mapping[str, Any]) -> list[str]:
+    """Hand the metrics to the trackers that were asked for and return those that failed."""
+    output = launch.dest / "output"
+    series = read_metrics(output, launch.dest / "log.jsonl").series if output.is_dir() else []
+    run = {
+        "id": record["run_id"],
+        "name": record["run_id"],
+        **{
+            key: record.get(key)
+            for key in ("params", "git_commit", "source_sha256", "status", "started", "ended", "url")
+        },
+        "device": (record.get("device") or {}).get("accelerator") or (record.get("device") or {}).get("kind"),
+    }
+    return tracking.track(launch.ctx, launch.plan.wanted.track, run, record.get("metrics") or {}, series)
+
+
+def _tell(launch: Launch, record: dict[str, Any]) -> None:
+    """Notify whoever wants to know; what fails is said and kept in the record."""
+    wanted = launch.plan.wanted.notify
+    if not wanted:
+        return
+    title = f"{record['run_id']}: {record['status']}"
+    lines = [f"{record['source']} ended with {record['status']} on Kaggle ({record['ref']})"]
+    lines += [str(record["error"])] if record.get("error") else []
+    lines += [f"{name}: {value:g}" for name, value in list(record.get("metrics", {}).items())[:20]]
+    lines += [f"results: {launch.dest}"]
+    keys = ("run_id", "status", "exit_code", "error", "ref", "url", "metrics", "duration_s", "git_commit", "verified")
+    data = {key: record.get(key) for key in keys}
+    record["notify_failed"] = notifying.notify(launch.ctx, wanted, title, "\n".join(lines), data=data)
