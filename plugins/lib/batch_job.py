@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import traceback
 from functools import partial
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import kagg
-from kagg import Context, Endpoint, Exit, Finding, KaggError, file_sha256, safe_path
+from kagg import Context, Endpoint, Exit, Finding, KaggError, file_sha256, hashed, safe_path
 from plugins.lib.endpoints import deploy_target
 from plugins.lib.jobfile import Job, JobResult
 from plugins.lib.launch import attempts
@@ -223,10 +224,12 @@ class _Task:
 
     def _run_on_kaggle(self, path: Path) -> tuple[dict[str, Any], Path]:
         """Run on Kaggle, or go on with what an interrupted batch has begun there; return the record and its folder."""
-        digest = file_sha256(path)
+        what = [file_sha256(path), self.job.params, self.job.timeout_s, self.job.kaggle]
+        digest = hashed(json.dumps(what, sort_keys=True, default=str))
         earlier = self.earlier.get("attempt") or {}
         self.done |= {"attempt": earlier} if earlier else {}
-        if earlier.get("sha256") == digest and attempts.can_go_on(self.ctx, earlier["id"]):
+        again = bool(earlier.get("retry"))
+        if earlier.get("sha256") == digest and attempts.can_go_on(self.ctx, earlier["id"], again=again):
             result = attempts.go_on(self.ctx, earlier["id"], self._effect, self.batch.max_wait_s)
             return result, Path(earlier["folder"])
         if earlier:

@@ -250,17 +250,23 @@ class Ledger:
                 if key not in known:
                     fresh.append(row | {"run_id": run_id, "key": key, "attempts": 0})
                 elif known[key]["spec"] != row["spec"]:
-                    values = row | {"result": None, "error": None, "exit_code": None}
+                    values = row | {"result": _on_kaggle(known[key]), "error": None, "exit_code": None}
                     connection.execute(table.update().where(table.c.id == known[key]["id"]).values(values))
             if fresh:
                 connection.execute(table.insert(), fresh)
         return {row["key"]: row for row in self.jobs(run_id)}
 
     def requeue_jobs(self, run_id: str, status: str) -> int:
-        """Make the run's jobs with this status pending again, from their first step, and return how many."""
-        jobs = tables().jobs
-        query = jobs.update().where(jobs.c.run_id == run_id, jobs.c.status == status)
-        return self._change(query.values(status="pending", result=None))
+        """Make the run's jobs with this status pending again, from their first step, and return how many.
+
+        What they have on Kaggle is not forgotten: it may be live, or be fetched without another run.
+        """
+        jobs, count = tables().jobs, 0
+        for row in self.jobs(run_id):
+            if row["status"] == status:
+                query = jobs.update().where(jobs.c.id == row["id"], jobs.c.status == status)
+                count += self._change(query.values(status="pending", result=_on_kaggle(row, retry=True)))
+        return count
 
     def claim_job(self, job_id: int) -> bool:
         """Mark an open job as running; False when somebody else has it or it is over."""
@@ -325,6 +331,12 @@ class Ledger:
         rows = self._select(effects.select().where(chosen).order_by(effects.c.id))
         known = {row["id"]: row for row in self._select(runs.select().where(with_one))}
         return [row | {"run": known[row["run_id"]]} for row in rows if row["run_id"] in known]
+
+
+def _on_kaggle(row: dict[str, Any], *, retry: bool = False) -> dict[str, Any] | None:
+    """Return of a job's result what it has on Kaggle; `retry` says that an ended run is to be run again."""
+    attempt = ((row["result"] or {}).get("steps") or {}).get("attempt")
+    return {"steps": {"attempt": {**attempt, "retry": retry}}} if attempt else None
 
 
 def _ending(status: str, exit_code: int, error: str, result: Any) -> dict[str, Any]:

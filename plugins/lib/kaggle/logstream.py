@@ -208,8 +208,18 @@ def _pause(ctx: Context, step: int, shortest_s: float = 0.3, longest_s: float = 
     ctx.sleep(min(longest_s, shortest_s * 2 ** min(step, 10)) * ctx.random.uniform(0.5, 1.0))
 
 
-def ask_status(ctx: Context, ref: Ref, *, patience_s: float = 0.0, until_s: float = math.inf) -> KernelStatus:
-    """Return the status; an outage and, for `patience_s`, a kernel that is not readable yet are waited for."""
+def ask_status(
+    ctx: Context,
+    ref: Ref,
+    *,
+    patience_s: float = 0.0,
+    until_s: float = math.inf,
+    is_gone: Callable[[], bool] | None = None,
+) -> KernelStatus:
+    """Return the status; an outage and, for `patience_s`, a kernel that cannot be read are waited for.
+
+    The second wait ends when `is_gone` says that somebody of ours has deleted the kernel.
+    """
     began_s, failures = ctx.monotonic(), 0
     while True:
         longest_s = LONGEST_PAUSE_S
@@ -219,6 +229,7 @@ def ask_status(ctx: Context, ref: Ref, *, patience_s: float = 0.0, until_s: floa
             failures += 1
             if error.details.get("status") in (403, 404) and error.code == Exit.SERVICE:
                 waits, longest_s = ctx.monotonic() - began_s < patience_s, FIRST_PAUSE_S
+                waits = waits and not (is_gone and is_gone())
             else:
                 waits = bool(error.details.get("retry")) and failures < MAX_FAILURES
             if not waits or ctx.monotonic() >= until_s:
@@ -233,10 +244,12 @@ def wait_for_end(
     *,
     until_s: float = math.inf,
     on_status: Callable[[KernelStatus], None] | None = None,
+    patience_s: float = 0.0,
+    is_gone: Callable[[], bool] | None = None,
 ) -> KernelStatus:
     """Ask until the session is over or `until_s` (a reading of ctx.monotonic) has come; return the last status."""
     for step in range(1_000_000):
-        status = ask_status(ctx, ref, until_s=until_s)
+        status = ask_status(ctx, ref, patience_s=patience_s, until_s=until_s, is_gone=is_gone)
         if on_status:
             on_status(status)
         left_s = until_s - ctx.monotonic()
@@ -255,6 +268,7 @@ def follow_logs(
     max_wait_s: float | None = None,
     patience_s: float = PATIENCE_S,
     on_status: Callable[[KernelStatus], None] | None = None,
+    is_gone: Callable[[], bool] | None = None,
 ) -> KernelStatus:
     """Hand every event of the log to `on_event` once, and return the session's status; each one seen to `on_status`.
 
@@ -266,16 +280,22 @@ def follow_logs(
     """
     log = _Log(ctx, ref, on_event)
     until_s = math.inf if max_wait_s is None else ctx.monotonic() + max_wait_s
+    patience: dict[str, Any] = {"patience_s": patience_s if follow else 0.0, "until_s": until_s, "is_gone": is_gone}
     tell = on_status or _nobody
-    status = ask_status(ctx, ref, patience_s=patience_s if follow else 0.0, until_s=until_s)
-    tell(status)
+
+    def ask() -> KernelStatus:
+        found = ask_status(ctx, ref, **patience)
+        tell(found)
+        return found
+
+    status = ask()
     if not follow and status.state in LIVE_STATES:
         if status.state != "QUEUED":
             log.glance()
         return status
-    status, over = _follow_live(log, status, until_s, tell)
+    status, over = _follow_live(log, status, until_s, ask)
     if status.state in LIVE_STATES:  # the log may end long before its outputs are stored
-        status = wait_for_end(ctx, ref, until_s=until_s, on_status=on_status)
+        status = wait_for_end(ctx, ref, on_status=on_status, **patience)
     if not over and status.state not in (*LIVE_STATES, "NEW_SCRIPT"):
         log.complete()
     return status
@@ -286,7 +306,7 @@ def _nobody(_status: KernelStatus) -> None:
 
 
 def _follow_live(
-    log: _Log, status: KernelStatus, until_s: float, tell: Callable[[KernelStatus], None]
+    log: _Log, status: KernelStatus, until_s: float, ask: Callable[[], KernelStatus]
 ) -> tuple[KernelStatus, bool]:
     """Read a live log over and over; return the last status seen and whether the log came to its end.
 
@@ -300,7 +320,6 @@ def _follow_live(
         if log.fruitless:
             _pause(ctx, log.fruitless - 1, longest_s=LONGEST_PAUSE_S if log.seen else FIRST_PAUSE_S)
         if log.fruitless or ctx.monotonic() - asked_s > ASK_S:
-            before, status, asked_s = status, ask_status(ctx, log.ref, until_s=until_s), ctx.monotonic()
-            tell(status)
+            before, status, asked_s = status, ask(), ctx.monotonic()
             log.fruitless = log.fruitless if status.state == before.state else 0
     return status, False

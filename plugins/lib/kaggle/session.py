@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from kagg import KERNELS, KaggError, Ref, bad_input, kaggle_rpc, kaggle_user, parse_ref, service_error
+from kagg import KERNELS, Exit, KaggError, Ref, bad_input, get_kernel, kaggle_rpc, kaggle_user, parse_ref, service_error
 
 if TYPE_CHECKING:
     from kagg import Context
@@ -37,8 +37,21 @@ def delete_kernel(ctx: Context, ref: Ref, *, patience_s: float = 0.0) -> None:
         except KaggError as error:
             if error.details.get("status") == 404:
                 return
-            if error.details.get("status") != 403 or ctx.monotonic() >= until_s:
+            if error.details.get("status") != 403:
+                raise
+            if ctx.monotonic() >= until_s:
+                if _is_absent(ctx, ref):  # an earlier call whose reply was lost did it
+                    return
                 raise
         ctx.sleep(ctx.random.uniform(1.0, 2.0))
     if message := str(reply.get("errorMessage") or ""):
         raise service_error(f"Kaggle did not delete {ref}: {message}")
+
+
+def _is_absent(ctx: Context, ref: Ref) -> bool:
+    """Tell whether a kernel cannot be read, either."""
+    try:
+        get_kernel(ctx, ref)
+    except KaggError as error:
+        return error.details.get("status") in (403, 404) and error.code == Exit.SERVICE
+    return False

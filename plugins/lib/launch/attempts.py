@@ -24,12 +24,12 @@ def new(ctx: Context, path: Path) -> str:
     return new_attempt(ctx, path)
 
 
-def can_go_on(ctx: Context, attempt: str) -> bool:
-    """Tell whether an attempt's state is here, so that nothing of it need be done again."""
+def can_go_on(ctx: Context, attempt: str, *, again: bool = False) -> bool:
+    """Tell whether an attempt's state is here, so that nothing of it need be done again; `again`: unless it is over."""
     from plugins.lib.launch.state import State
 
     try:
-        return State.load(ctx, attempt).has("begun")
+        return not (State.load(ctx, attempt).has("over") and again)
     except KaggError:
         return False
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,15 +14,14 @@ from kagg import (
     parse_ref,
     pull_reference,
     recorded,
-    refuse_secrets,
     report_run,
     run_exit,
     show_event,
 )
-from plugins.lib.launch import journal
+from plugins.lib.launch import git_token, journal
 from plugins.lib.launch.options import read
 from plugins.lib.launch.parameters import check_names
-from plugins.lib.launch.plan import new_attempt
+from plugins.lib.launch.plan import check_order, new_attempt
 from plugins.lib.launch.preview import preview
 from plugins.lib.launch.state import State
 from plugins.lib.launch.steps import resume, run_on_kaggle
@@ -42,8 +40,8 @@ def run(args: argparse.Namespace, ctx: Context, params: dict[str, Any]) -> int:
     """Run a target on Kaggle and return the exit code; with --dry-run show what would be done."""
     wanted = read(args)
     check_names(params)
-    given = json.dumps({**params, "arguments": args.rest}, ensure_ascii=False, default=str)
-    refuse_secrets(ctx, args.target, (("the parameters", given),), wanted.allow_finding)  # before the ledger has them
+    git_token.read_token(ctx, wanted.git_token)  # a token in place of its variable's name
+    check_order(ctx, args.target, params, args.rest, wanted)  # before the ledger has it
     path = Path(args.target)
     if args.dry_run:
         return preview(ctx, path, params, args.rest, wanted)
@@ -112,6 +110,6 @@ def _found(ctx: Context, text: str) -> tuple[str, str]:
             return rows[0]["id"], rows[0]["params"]["attempt"]
         attempt = journal.find(ledger, text) if text != "last" else None
     if attempt and attempt.job_id is not None:
-        hint = f"python kagg.py batch FILE --resume {attempt.run_id}"
+        hint = f"python kagg.py batch FILE --resume {attempt.run_id}, with --retry-failed when the job has failed"
         raise KaggError(f"{text} belongs to a batch, which goes on with it", code=Exit.USAGE, hint=hint)
     raise bad_input(f"there is no run on Kaggle named {text[:80]!r}", "see: python kagg.py ps --all")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,18 +13,18 @@ from plugins.lib import notifying, tracking
 from plugins.lib.kaggle.collect import collect_outputs
 from plugins.lib.kaggle.session import delete_kernel
 from plugins.lib.launch import quota
-from plugins.lib.launch.follow import GONE, spell
+from plugins.lib.launch.follow import GONE, Ended, spell
 from plugins.lib.launch.git_token import is_token_dataset
 from plugins.lib.launch.results import Results, fetch_results
 from plugins.lib.launch.transport_dataset import delete_code_dataset
+from plugins.lib.local_run import Verdict
 from plugins.lib.metrics import read_metrics
+from plugins.lib.secrets.hide import hide, hide_all
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from plugins.lib.launch.follow import Ended
     from plugins.lib.launch.steps import Launch
-    from plugins.lib.local_run import Verdict
 
 SHOWN_FILES = 3
 EXECUTED = "executed.ipynb"
@@ -40,9 +41,11 @@ def finish(launch: Launch, ref: Ref, ended: Ended | None) -> dict[str, Any]:
     state = launch.state
     if ended is not None:
         record = _record(launch, ref, ended)
-        if ended.state in LIVE_STATES:  # nothing to fetch yet, nothing to delete: `attach` goes on with it
+        if ended.state not in LIVE_STATES:
+            record |= _collected(launch, ref, ended, record)
+        if ended.state in LIVE_STATES or "collection_error" in record:  # `attach` goes on with it
+            _tell(launch, record)
             return _written(launch, record)
-        record |= _collected(launch, ref, ended, record)
         state.reach("collected", record=record)
     record = dict(state.document["record"])
     record["deleted"] = _clean_up(launch, ref, record)
@@ -85,7 +88,7 @@ def _record(launch: Launch, ref: Ref, ended: Ended) -> dict[str, Any]:
         "verified": False,
         "metrics": {},
         "outputs": [],
-        **_verdict_fields(ended.verdict),
+        **hide_all(ctx, _verdict_fields(ended.verdict)),
         "ended": ctx.now().isoformat(),
         "duration_s": ended.running_s or 0.0,
         "log": str(launch.dest / "log.jsonl"),
@@ -100,20 +103,23 @@ def _verdict_fields(verdict: Verdict) -> dict[str, Any]:
 def _collected(launch: Launch, ref: Ref, ended: Ended, record: dict[str, Any]) -> dict[str, Any]:
     """Fetch the results and return what they add to the record; a failure is written down before it is raised."""
     if ended.state == GONE:
-        return {}
+        return {"gone": True}
     output = launch.dest / "output"
     try:
         with launch.effect("collect", f"{ref.owner}/{ref.slug}", {"attempt": launch.state.attempt}) as made:
             results = _fetched(launch, ref, ended, output)
+            _check_source(launch, results.summary or {})
             made.outcome = {"status": ended.state, "files": len(results.files), "verified": results.verified}
     except KaggError as error:
-        complete = record["status"] == "complete"
-        record |= {"outputs": error.details.get("files", []), "collection_error": error.message}
-        record["outputs_failed"] = error.details.get("failed", {})
-        if not complete:
-            launch.ctx.say(f"{ref}: {error.message}", -1)
-            return {}
-        _written(launch, record | {"exit": int(error.code), "error": error.message})
+        words = hide(launch.ctx, error.message)
+        found = {"outputs": error.details.get("files", []), "collection_error": words}
+        found["outputs_failed"] = hide_all(launch.ctx, error.details.get("failed", {}))
+        if record["status"] != "complete":
+            launch.ctx.say(f"{ref}: {words}; try again: python kagg.py attach {ref.slug}", -1)
+            return found
+        record |= found | {"exit": int(error.code), "error": words}
+        _tell(launch, record)
+        _written(launch, record)
         raise
     found = _read(launch, results, record)
     _say_results(launch, results, record | found)
@@ -134,23 +140,35 @@ def _read(launch: Launch, results: Results, record: Mapping[str, Any]) -> dict[s
     output = launch.dest / "output"
     found: dict[str, Any] = {"outputs": results.files, "verified": results.verified}
     if results.summary and record["status"] == "complete":
-        found |= _from_summary(results.summary)
+        found |= hide_all(launch.ctx, _from_summary(results.summary))
     for fault in results.faults:
         launch.ctx.say(f"note: {fault}", -1)
-    found["notes"] = results.faults
+    found["notes"] = hide_all(launch.ctx, results.faults)
     if (output / EXECUTED).is_file():
         found["executed_notebook"] = str(output / EXECUTED)
-    found["metrics"] = read_metrics(output, launch.dest / "log.jsonl").summary
+    metrics = read_metrics(output, launch.dest / "log.jsonl").summary
+    found["metrics"] = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
     if launch.plan.wanted.verify:
         from plugins.lib.launch import verify
 
         checks = verify.load(Path(launch.plan.wanted.verify))
-        found["findings"] = checks.apply(output, {**record, **found})
+        found["findings"] = hide_all(launch.ctx, checks.apply(output, {**record, **found}))
         for line in found["findings"]:
             launch.ctx.say(f"verify: {line}", -1)
         if found["findings"] and found.get("status", record["status"]) == "complete":
             found |= {"exit": int(Exit.FINDINGS), "error": f"verification: {found['findings'][0]}"}
     return found
+
+
+def _check_source(launch: Launch, summary: Mapping[str, Any]) -> None:
+    """Make sure that the session ran what was sent.
+
+    Raises:
+        KaggError: INTEGRITY.
+    """
+    sent = (launch.state.document.get("code") or {}).get("sha256")
+    if sent and summary.get("source_sha256", sent) != sent:
+        raise KaggError(f"{launch.state.attempt} ran other code than was sent", code=Exit.INTEGRITY)
 
 
 def _from_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -196,8 +214,8 @@ def _clean_up(launch: Launch, ref: Ref, record: Mapping[str, Any]) -> bool:
     tokens = [name for name in made if is_token_dataset(name)]
     left = [name for name in tokens if not _deleted(launch, ref, "delete-dataset", name)]  # whatever became of the run
     whole = record["verified"] or (launch.plan.plain and record["status"] == "complete")
-    if wanted.keep or "collection_error" in record:
-        return False
+    if wanted.keep or record.get("gone"):
+        return not left and bool(record.get("gone"))
     if not whole and record["status"] == "complete":
         return False
     _make_durable(launch)  # what is deleted on Kaggle cannot be fetched again
@@ -207,8 +225,27 @@ def _clean_up(launch: Launch, ref: Ref, record: Mapping[str, Any]) -> bool:
     return not left
 
 
-def give_back(launch: Launch) -> None:
-    """Of a run that was not pushed: delete the dataset with its token; its code stays for another try."""
+def stopped(launch: Launch) -> dict[str, Any]:
+    """Write the record of a run whose kernel somebody of ours has deleted."""
+    document = launch.state.document
+    if "pushed" not in document:  # killed before the reply came: the request says what would have been
+        owner, _, slug = str(document["body"]["slug"]).partition("/")
+        made: dict[str, Any] = {"owner": owner, "slug": slug, "version": None, "url": None, "refused_inputs": []}
+        launch.state.reach("pushed", pushed=made)
+    pushed = dict(document["pushed"])
+    words = "it was stopped: its kernel was deleted"
+    ended = Ended(GONE, words, Verdict("killed", 1, words))
+    launch.dest.mkdir(parents=True, exist_ok=True)
+    return finish(launch, Ref("kaggle", pushed["owner"], pushed["slug"], pushed["version"]), ended)
+
+
+def give_back(launch: Launch, error: KaggError) -> None:
+    """Of a run that could not be pushed: say so to whoever wants to know, and delete the dataset with its token.
+
+    Its code stays for another try.
+    """
+    record = {"run_id": launch.state.attempt, "status": "not run", "exit_code": int(error.code), "error": error.message}
+    _tell(launch, record)
     state = launch.state
     made = [str(name) for name in (state.document.get("code") or {}).get("created") or []]
     if state.has("pushing") or not made:
@@ -264,9 +301,10 @@ def _tell(launch: Launch, record: dict[str, Any]) -> None:
     if not wanted:
         return
     title = f"{record['run_id']}: {record['status']}"
-    lines = [f"{record['source']} ended with {record['status']} on Kaggle ({record['ref']})"]
+    lines = [f"{launch.plan.entry.name} ended with {record['status']} on Kaggle ({record.get('ref') or 'not pushed'})"]
     lines += [str(record["error"])] if record.get("error") else []
-    lines += [f"{name}: {value:g}" for name, value in list(record.get("metrics", {}).items())[:20]]
+    shown = [(name, value) for name, value in record.get("metrics", {}).items() if value is not None]
+    lines += [f"{name}: {value:g}" for name, value in shown[:20]]
     lines += [f"results: {launch.dest}"]
     keys = ("run_id", "status", "exit_code", "error", "ref", "url", "metrics", "duration_s", "git_commit", "verified")
     data = {key: record.get(key) for key in keys}

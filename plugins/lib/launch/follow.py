@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kagg import LIVE_STATES, Exit, KaggError, KernelStatus
 from plugins.lib.kaggle.logstream import follow_logs
-from plugins.lib.launch.kernel import READABLE_S
+from plugins.lib.launch.kernel import READABLE_S, STORED_ONLY, was_deleted
 from plugins.lib.local_run import Verdict
 
 if TYPE_CHECKING:
@@ -111,7 +111,15 @@ def follow(launch: Launch, ref: Ref) -> Ended:
     with _kept_log(launch.dest) as log:
         seen = _Seen(ctx, log, launch.on_event)
         try:
-            status = follow_logs(ctx, ref, follow=True, on_event=seen.take, max_wait_s=limit_s, patience_s=READABLE_S)
+            status = follow_logs(
+                ctx,
+                ref,
+                follow=True,
+                on_event=seen.take,
+                max_wait_s=limit_s,
+                patience_s=READABLE_S,
+                is_gone=lambda: was_deleted(ctx, launch.state.attempt),
+            )
         except (KaggError, KeyboardInterrupt) as error:
             if (
                 isinstance(error, KaggError)
@@ -123,6 +131,10 @@ def follow(launch: Launch, ref: Ref) -> Ended:
             hint = f"python kagg.py attach {ref.slug}; to end it: python kagg.py stop {ref.slug}"
             ctx.say(f"{ref.owner}/{ref.slug} goes on at Kaggle; to go on here: {hint}", -1)
             raise
+    if status.state == STORED_ONLY:
+        launch.state.reach("script")  # nothing runs: attach pushes it again
+        words = f"Kaggle stored {ref} and did not run it"
+        raise KaggError(words, code=Exit.QUOTA, hint=f"try again: python kagg.py attach {ref.slug}")
     ended_s = ctx.monotonic()
     begun_s = min(max(began_s, seen.began_s), ended_s) if seen.began_s else None
     queued_s = round(begun_s - began_s, 1) if begun_s else None

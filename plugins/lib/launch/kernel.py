@@ -19,9 +19,10 @@ from kagg import (
     service_error,
 )
 from plugins.lib.kaggle.session import delete_kernel
-from plugins.lib.launch import slots
+from plugins.lib.launch import journal, slots
 from plugins.lib.launch.accelerators import Choice
 from plugins.lib.launch.plan import Plan
+from plugins.lib.ledger import Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 READABLE_S = 60.0  # a new kernel answers 403 for seconds (20 were seen); so long it may be there without showing
 LOOK_S = 2.0
+STORED_ONLY = "NEW_SCRIPT"  # the state of a version that never ran
 
 
 def remembered(plan: Plan, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,14 +83,17 @@ def push(launch: Launch, body: dict[str, Any]) -> dict[str, Any]:
     }
 
     def once() -> dict[str, Any]:
-        state.reach("pushing", push_began=ctx.now().isoformat())
+        state.reach("pushing", push_began=ctx.now().isoformat(), refused=False)
         try:
             # live or not: a refused push may be stored, and then reads as QUEUED
-            return push_kernel(ctx, body, allow_live=True, allowed=plan.wanted.allow_finding)
+            reply = push_kernel(ctx, body, allow_live=True, allowed=plan.wanted.allow_finding)
+            if reply.get("recovered"):
+                check_runs(ctx, Ref("kaggle", reply["owner"], reply["slug"]))
         except KaggError as error:
             if error.code == Exit.QUOTA:
                 state.reach("pushing", refused=True)
             raise
+        return reply
 
     with launch.effect("push", str(body["slug"]), request) as made:
         try:
@@ -101,6 +106,23 @@ def push(launch: Launch, body: dict[str, Any]) -> dict[str, Any]:
         reply["refused_inputs"] = made.outcome["refused_inputs"] = _refused(launch, body, reply)
         _check_inputs(launch, reply)
     return reply
+
+
+def check_runs(ctx: Context, ref: Ref) -> None:
+    """Make sure that a stored source runs: Kaggle may store one whose run it refuses.
+
+    Raises:
+        KaggError: QUOTA, as the refusal that got lost said.
+    """
+    if kernel_status(ctx, ref).state == STORED_ONLY:
+        words = "Kaggle stored the source and did not run it: no session was free"
+        raise KaggError(f"{ref}: {words}", code=Exit.QUOTA, details={"refused": True, "stored": True})
+
+
+def was_deleted(ctx: Context, attempt: str) -> bool:
+    """Tell whether somebody of ours, as `stop` or `reap`, has deleted an attempt's kernel."""
+    with Ledger.open(ctx) as ledger:
+        return any(one.attempt == attempt and one.state == "deleted" for one in journal.attempts(ledger))
 
 
 def _refused(launch: Launch, body: Mapping[str, Any], reply: Mapping[str, Any]) -> list[str]:
@@ -138,7 +160,8 @@ def find_pushed(ctx: Context, document: Mapping[str, Any], text: str) -> dict[st
     while True:
         found = _arrived(ctx, ref, text)
         age_s = (ctx.now() - began).total_seconds() if began else READABLE_S
-        if found and not (document.get("refused") and kernel_status(ctx, ref).state == "QUEUED"):
+        state = kernel_status(ctx, ref).state if found else ""
+        if found and state != STORED_ONLY and not (document.get("refused") and state == "QUEUED"):
             ctx.say(f"{ref} was pushed before; going on with it")
             reply = {"owner": ref.owner, "slug": ref.slug, "versionNumber": found, "url": None, "recovered": True}
             return {**reply, "refused_inputs": refused_inputs({}, body)}

@@ -94,8 +94,7 @@ def make_plan(
         raise bad_input("--timeout leaves no time")
     entry = _entry(path, wanted.entry)
     _check_arguments(entry, params, args)
-    given = json.dumps({**params, "arguments": list(args)}, ensure_ascii=False, default=str)
-    refuse_secrets(ctx, entry.name, (("the parameters", given),), wanted.allow_finding)  # before they are written down
+    check_order(ctx, path.name, params, args, wanted)
     for notifier in (notifying, tracking):
         notifier.check(ctx, wanted.notify if notifier is notifying else wanted.track)
     if wanted.verify:
@@ -105,6 +104,8 @@ def make_plan(
 
         verify.load(Path(wanted.verify))
     body, choice = _body(ctx, path, entry, wanted)
+    about = json.dumps({key: value for key, value in body.items() if key != "text"}, ensure_ascii=False)
+    refuse_secrets(ctx, entry.name, (("kernel-metadata.json", about),), wanted.allow_finding)
     if wanted.code == "git":
         git_token.read_token(ctx, wanted.git_token)  # a token in place of its variable's name is refused unwritten
         if not body["enableInternet"]:
@@ -115,6 +116,17 @@ def make_plan(
     timeout_s = min(longest_s, limit_s + SPARE_S) if not plan.plain else wanted.timeout_s
     body["sessionTimeoutSeconds"] = max(1, math.ceil(timeout_s)) if timeout_s else None
     return plan
+
+
+def check_order(ctx: Context, name: str, params: Mapping[str, Any], args: Sequence[str], wanted: Wanted) -> None:
+    """Refuse a secret in anything that was said on the command line, before any of it is written down.
+
+    Raises:
+        KaggError: FINDINGS; the name of what runs is not repeated.
+    """
+    said = {"name": name, "parameters": params, "arguments": list(args), "options": wanted.document()}
+    text = json.dumps(said, ensure_ascii=False, default=str, indent=1)
+    refuse_secrets(ctx, "the run", (("the command line", text),), wanted.allow_finding)
 
 
 def _entry(path: Path, entry: str | None) -> Path:

@@ -29,6 +29,7 @@ T = TypeVar("T")
 
 PLUGIN = {"api": 1, "summary": "waiting for a session", "requires": {"sqlalchemy": "SQLAlchemy>=2.0"}}
 
+PUSH_S = 30.0  # those before us in line may only be pushing, whatever --max-wait says
 IN_LINE_S = 0.1  # between looks whether those before us have gone
 TURN_S = 1.0  # the same, for another process
 PAUSE_S = (2.0, 30.0)  # between knocks: the first and the longest
@@ -93,6 +94,11 @@ class _Wait:
         return self.began_s + self.max_wait_s - self.ctx.monotonic()
 
     @property
+    def waited_s(self) -> float:
+        """Seconds since we began to wait."""
+        return self.ctx.monotonic() - self.began_s
+
+    @property
     def limit(self) -> int:
         """How many sessions Kaggle allows at once: as it said, else as it usually is."""
         return int(self.ctx.cache.get((*self.place.key, "limit"), SLOTS.get(self.place.slot, 1)))
@@ -100,6 +106,8 @@ class _Wait:
     def learn(self, error: KaggError) -> bool:
         """Take the limit out of a refusal; False when it is about something else."""
         found = re.search(SLOTS_FULL, error.message) if error.code == Exit.QUOTA else None
+        if error.details.get("stored"):
+            return True
         if found and found[1] == self.place.slot:
             self.ctx.cache[(*self.place.key, "limit")] = int(found[2][:6])
         return bool(found)
@@ -118,7 +126,8 @@ class _Wait:
 
     def pause(self, seconds: float) -> None:
         """Wait a little, at most until the deadline."""
-        self.ctx.sleep(max(0.0, min(seconds, self.left_s)) * self.ctx.random.uniform(0.8, 1.0))
+        left_s = self.left_s if self.left_s > 0 else seconds
+        self.ctx.sleep(min(seconds, left_s) * self.ctx.random.uniform(0.8, 1.0))
 
     def end(self) -> None:
         """Close the line that shows the wait."""
@@ -153,7 +162,7 @@ def _line(ctx: Context, wait: _Wait) -> Iterator[None]:
         line.append(ticket)
     try:
         while line[0] is not ticket:
-            if wait.left_s <= 0:
+            if wait.left_s <= 0 and wait.waited_s > PUSH_S:
                 raise wait.give_up()
             wait.pause(IN_LINE_S)
         yield
@@ -172,7 +181,7 @@ def _turn(wait: _Wait) -> Iterator[None]:
                 break
             except KaggError as error:  # another process has it
                 wait.reason = f"another process of yours waits for a {wait.place.slot} session"
-                if wait.left_s <= 0:
+                if wait.left_s <= 0 and wait.waited_s > PUSH_S:
                     raise wait.give_up() from error
             wait.pause(TURN_S)
         yield

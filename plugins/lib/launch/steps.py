@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kagg import KaggError, Ref, write_atomic
 from plugins.lib.launch import git_sync, kernel, quota
 from plugins.lib.launch.code import Code, collect
-from plugins.lib.launch.finish import finish, give_back
+from plugins.lib.launch.finish import finish, give_back, stopped
 from plugins.lib.launch.follow import follow
 from plugins.lib.launch.options import Wanted, read, read_back
+from plugins.lib.launch.orphans import dataset_exists
 from plugins.lib.launch.plan import Plan, check_time_left, make_plan, named_body, new_attempt, source_record
 from plugins.lib.launch.script import CHECKPOINTS, Order, build, line_count
 from plugins.lib.launch.state import State
@@ -123,19 +124,29 @@ def resume(
         plan = kernel.recalled_plan(document, wanted)
     else:
         plan = make_plan(ctx, path, document["params"], document["args"], wanted, dest=dest)
-    return _go_on(Launch(ctx, plan, state, dest, effect, on_event))
+    launch = Launch(ctx, plan, state, dest, effect, on_event)
+    if state.has("pushing") and not state.has("collected") and kernel.was_deleted(ctx, attempt):
+        return stopped(launch)
+    return _go_on(launch)
 
 
 def _go_on(launch: Launch) -> dict[str, Any]:
     """Take the steps that are not taken yet."""
     state = launch.state
     try:
+        if state.has("code") and not state.has("pushing"):
+            _check_datasets(launch)
         if not state.has("script"):
             _script(launch, _code(launch))
         if not state.has("pushed"):
             _push(launch)
-    except KaggError:
-        give_back(launch)
+    except KaggError as error:
+        give_back(launch, error)
+        raise
+    except KeyboardInterrupt:
+        if state.has("pushing"):
+            words = f"{state.attempt} may have been pushed; to go on: python kagg.py attach {state.attempt}"
+            launch.ctx.say(f"{words}; to end it: python kagg.py stop {state.attempt}", -1)
         raise
     if launch.plan.wanted.detach:
         return _detached(launch)
@@ -143,6 +154,13 @@ def _go_on(launch: Launch) -> dict[str, Any]:
     ref = Ref("kaggle", pushed["owner"], pushed["slug"], pushed["version"])
     write_params(launch)
     return finish(launch, ref, None if state.has("collected") else follow(launch, ref))
+
+
+def _check_datasets(launch: Launch) -> None:
+    """Begin again with step 1 when a dataset with the code is gone: `reap` may have removed it."""
+    datasets = (launch.state.document.get("code") or {}).get("datasets") or []
+    if not all(dataset_exists(launch.ctx, str(name)) for name in datasets):
+        launch.state.reach("begun")
 
 
 def _code(launch: Launch) -> Code | None:
