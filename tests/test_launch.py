@@ -311,3 +311,91 @@ class TestBatch:
         saved = [code for _, path, code in desk.kaggle.requests if path.endswith("SaveKernel")]
         assert len(saved) >= self.ROWS
         assert kernels_left(desk) == []
+
+
+class TestAfterTheWorst:
+    """What once went wrong: each of these ran something twice, lost it, or told something that was not so."""
+
+    def state(self, desk):
+        (path,) = (desk.folder / "home/.kagg/runs").glob("*/state.json")
+        return path, json.loads(path.read_text())
+
+    def rewind(self, desk, stage, **fields):
+        """Put the state back to what a kill at that moment would have left."""
+        path, found = self.state(desk)
+        for name in ("pushed", "record"):
+            if stage in ("pushing", "script"):
+                found.pop(name, None)
+        path.write_text(json.dumps({**found, "stage": stage, **fields}))
+
+    def test_one_403_in_the_middle_of_a_run_is_not_its_end(self, desk):
+        desk.kaggle.faults.add("cut_log", events=1)
+        desk.kaggle.faults.add("status", match="*GetKernelSessionStatus", status=403, message="Permission denied")
+        code, ctx = desk.run(desk.write("job.py", "import time\nprint(1, flush=True)\ntime.sleep(1)\nprint(2)"))
+        assert (code, desk.log()) == (Exit.DONE, "1\n2\n"), ctx.err
+
+    def test_a_kernel_stopped_elsewhere_is_killed_and_never_run_again(self, desk):
+        desk.run(desk.write("job.py", SLEEPER), "--detach")
+        assert kagg(desk, "stop", desk.kernels()[0])[0] == Exit.DONE
+        pushes = [path for _, path, _ in desk.kaggle.requests if path.endswith("SaveKernel")]
+        code, ctx = kagg(desk, "attach", "last")
+        assert (code, desk.result()["status"]) == (Exit.FAILED, "killed"), ctx.err
+        assert "stopped" in ctx.err
+        assert [path for _, path, _ in desk.kaggle.requests if path.endswith("SaveKernel")] == pushes
+
+    def test_a_push_accepted_after_a_refusal_is_found_although_it_is_still_queued(self, tmp_path):
+        with desk_with(tmp_path, Limits(queue_s=3)) as desk:
+            desk.run(desk.write("job.py", "print(1)"), "--detach")
+            self.rewind(desk, "pushing", refused=False)
+            code, ctx = kagg(desk, "attach", "last")
+            assert (code, desk.result()["kernel_version"]) == (Exit.DONE, 1), ctx.err
+
+    def test_a_stored_source_that_never_ran_is_pushed_again(self, desk):
+        desk.kaggle.faults.add("slots_full", times=FOREVER, store=True)
+        code, ctx = desk.run(desk.write("job.py", "print('ran')"), "--max-wait", "1s")
+        assert code == Exit.QUOTA, ctx.err
+        self.rewind(desk, "pushing", refused=True)
+        desk.kaggle.faults.clear()
+        code, ctx = kagg(desk, "attach", "last")
+        assert (code, desk.log()) == (Exit.DONE, "ran\n"), ctx.err
+
+    def test_code_that_reap_has_removed_is_sent_again(self, tmp_path):
+        with desk_with(tmp_path, Limits(cpu_slots=1)) as desk:
+            desk.client.push("The blocker", SLEEPER)
+            assert desk.run(desk.write("job.py", "print(1)"), "--code", "dataset", "--max-wait", "1s")[0] == Exit.QUOTA
+            assert kagg(desk, "reap", "--yes", "--all")[0] == Exit.DONE
+            desk.client.call("DeleteKernel", desk.client.named("the-blocker"))
+            code, ctx = kagg(desk, "attach", "last")
+            assert code == Exit.DONE, ctx.err
+
+    def test_files_of_a_session_that_kaggle_ended_are_fetched_later_when_storage_was_down(self, desk):
+        desk.kaggle.faults.add("time_limit", after_text="saved", outputs="kept")
+        desk.kaggle.faults.add("status", match="storage/GET/*", times=FOREVER, status=503)
+        source = "import time\nopen('model.pt', 'w').write('weights')\nprint('saved', flush=True)\ntime.sleep(60)\n"
+        assert desk.run(desk.write("job.py", source))[0] == Exit.FAILED
+        desk.kaggle.faults.clear()
+        code, ctx = kagg(desk, "attach", "last")
+        assert (code, (desk.dest / "output/model.pt").read_text()) == (Exit.FAILED, "weights"), ctx.err
+
+    def test_a_failed_job_whose_results_could_not_be_fetched_is_fetched_and_not_run_again(self, desk):
+        desk.write("job.py", "open('n.txt', 'w').write('1')\n")
+        jobs = desk.write("jobs.csv", "id,ref,on\nj,job.py,kaggle\n")
+        desk.kaggle.faults.add("status", match="storage/GET/*", times=FOREVER, status=503)
+        argv = ["batch", str(jobs), "--dest", str(desk.dest)]
+        assert kagg(desk, *argv)[0] == Exit.FINDINGS
+        desk.kaggle.faults.clear()
+        code, ctx = kagg(desk, *argv, "--resume", "last", "--retry-failed")
+        assert code == Exit.DONE, ctx.err
+        assert sum(path.endswith("SaveKernel") for _, path, _ in desk.kaggle.requests) == 1
+        assert (desk.dest / "j/run/output/n.txt").read_text() == "1"
+
+    @pytest.mark.parametrize("option", ["--pip", "--checkpoint", "--exclude", "--commit-message", "--notify"])
+    def test_a_secret_in_an_option_is_refused_and_written_nowhere(self, desk, option):
+        token = "gh" + "p_" + "A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6Q7r8"
+        value = f"webhook:https://h.example/{token}" if option == "--notify" else token
+        more = ["--code", "git", "--commit"] if option == "--commit-message" else []
+        code, ctx = desk.run(desk.write("job.py", "print(1)"), option, value, *more)
+        assert code == Exit.FINDINGS, ctx.err
+        kept = b"".join(path.read_bytes() for path in (desk.folder / "home").rglob("*") if path.is_file())
+        assert token.encode() not in kept
+        assert token not in ctx.err
