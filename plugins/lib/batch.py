@@ -7,12 +7,13 @@ killed goes on with what is not done: `--resume RUN`. One failing job stops no o
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kagg import Exit, KaggError, file_sha256, parse_duration, room
+from kagg import Exit, KaggError, file_sha256, parse_duration, refuse_secrets, room
 from plugins.lib.batch_job import Batch, Steps, spine_steps
 from plugins.lib.batch_report import check_report_path, document, for_people, write_report
 from plugins.lib.jobfile import Job, JobResult, read_jobs
@@ -42,6 +43,7 @@ def run_batch(path: Path, args: argparse.Namespace, ctx: Context, steps: Steps |
         status, exit_code = "failed", Exit.FAILED
         allowed = tuple(getattr(args, "allow_finding", None) or ())
         try:
+            _refuse_secrets(ctx, path, jobs, allowed)
             rows = ledger.add_jobs(run_id, [(job.key, job.spec()) for job in jobs])
             batch = Batch(run_id, dest, rows, ledger, steps or spine_steps(allowed), ctx, stop, allowed)
             if getattr(args, "max_wait", None):
@@ -59,6 +61,13 @@ def run_batch(path: Path, args: argparse.Namespace, ctx: Context, steps: Steps |
             ledger.end_run(run_id, status, exit_code)
     ctx.emit(found, for_people(found))
     return exit_code
+
+
+def _refuse_secrets(ctx: Context, path: Path, jobs: list[Job], allowed: tuple[str, ...]) -> None:
+    """Let no secret of a job's row get into the ledger when the job leaves this machine."""
+    sent = [job for job in jobs if job.on != "local"]
+    texts = ((f"line {job.line}", json.dumps(job.spec(), ensure_ascii=False, default=str, indent=1)) for job in sent)
+    refuse_secrets(ctx, path.name, texts, allowed)
 
 
 @contextlib.contextmanager

@@ -31,6 +31,8 @@ _SECRET_NAME = re.compile(
     r"|(api|access|private|secret|kaggle)_?-?key)$",
     re.IGNORECASE,
 )
+# Names of what a program or a service has said: it may repeat a secret of any kind, so that all rules are asked.
+_SAID = re.compile(r"error|traceback|message|reason|failure|problem|hint|said|notes?$", re.IGNORECASE)
 
 
 class Tables(NamedTuple):
@@ -94,7 +96,10 @@ def _columns(names: str) -> list[sa.Column[Any]]:
 
 
 def storable(value: Any, name: str = "") -> Any:
-    """Return `value` as JSON that any database takes, without secrets: redacted, cut at TEXT_MAX, NaN as null."""
+    """Return `value` as JSON that any database takes, without secrets: redacted, cut at TEXT_MAX, NaN as null.
+
+    Sentences without a name (how a run failed), and those whose names are in _SAID, go through all rules for secrets.
+    """
     if isinstance(value, dict):
         return {storable(str(key)): storable(item, str(key)) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -106,8 +111,17 @@ def storable(value: Any, name: str = "") -> Any:
     if _SECRET_NAME.search(name) and str(value):
         return HIDDEN
     # PostgreSQL stores no U+0000, and no database a lone surrogate; notebooks' errors contain both.
-    text = redact(str(value)).replace("\0", "").encode("utf-8", "replace").decode()
+    text = _without_secrets(str(value), name).replace("\0", "").encode("utf-8", "replace").decode()
     return text if len(text) <= TEXT_MAX else f"{text[:TEXT_MAX]}... ({len(text) - TEXT_MAX} more characters)"
+
+
+def _without_secrets(text: str, name: str) -> str:
+    """Hide secrets: those that any text can hold cheaply, all others where somebody is quoted."""
+    if _SAID.search(name) if name else re.search(r"\S\s+\S", text):
+        from plugins.lib.secrets.hide import hide_texts
+
+        return hide_texts(os.environ, [text])[0]
+    return redact(text)
 
 
 def location(ctx: Context) -> tuple[str, Path | None]:

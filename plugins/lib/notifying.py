@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kagg import Context, Exit, KaggError, bad_input, redact, refuse_secrets, room
+from plugins.lib.secrets.hide import hide, hide_all
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,7 +56,7 @@ def check(ctx: Context, wanted: Sequence[str]) -> None:
         except KaggError:
             raise
         except (Exception, SystemExit) as error:  # a third-party room may raise anything
-            raise KaggError(f"notify {one.name} is broken: {reason(error)}", code=Exit.MISSING) from error
+            raise KaggError(f"notify {one.name} is broken: {reason(error, ctx)}", code=Exit.MISSING) from error
 
 
 def _parsed(wanted: Sequence[str]) -> list[Wanted]:
@@ -78,9 +79,11 @@ def notify(
 ) -> list[str]:
     """Send one message to all, and return one line for each notifier that failed, which is said as well.
 
-    `data` goes to rooms whose `send` takes it by name. Nothing is raised, whatever a room does.
+    `data` goes to rooms whose `send` takes it by name. Secrets are hidden in all of it, because a program's error may
+    repeat one. Nothing is raised, whatever a room does.
     """
-    title, results = one_line(title), dict[str, str]()
+    title, body, data = hide_all(ctx, [one_line(title), body, dict(data or {})])
+    results = dict[str, str]()
     texts = list(dict.fromkeys(wanted))
     work = [
         threading.Thread(target=_send, args=(ctx, text, (title, body, data), results), daemon=True) for text in texts
@@ -94,7 +97,7 @@ def notify(
     for text in texts:
         fault = results.get(text, f"no end after {NOTIFY_S:.0f} s")
         if fault:
-            failed.append(redact(one_line(f"{text.partition(':')[0][:80]}: {fault}")))
+            failed.append(hide(ctx, one_line(f"{text.partition(':')[0][:80]}: {fault}")))
             ctx.say(f"warning: not notified by {failed[-1]}", -1)
     return failed
 
@@ -109,7 +112,7 @@ def _send(ctx: Context, text: str, message: tuple[str, str, Mapping[str, Any] | 
         sent = send(title, body, one.address, ctx, **more)
         results[text] = "it says False; a notifier raises when it fails" if sent is False else ""
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a third-party room may raise anything; no run ends by it
-        results[text] = reason(error)
+        results[text] = reason(error, ctx)
 
 
 def takes(function: Any, name: str) -> bool:
@@ -126,8 +129,9 @@ def one_line(text: str) -> str:
     return " ".join("".join(character if character.isprintable() else " " for character in text).split())
 
 
-def reason(error: BaseException) -> str:
+def reason(error: BaseException, ctx: Context | None = None) -> str:
     """Return one line for what a room raised, its hint included and nothing secret in it."""
     kind = "" if isinstance(error, KaggError) else f"{type(error).__name__}: "
     hint = f"; {error.hint}" if isinstance(error, KaggError) and error.hint else ""
-    return redact(one_line(f"{kind}{error}{hint}"))[:REASON_CHARS]
+    line = one_line(f"{kind}{error}{hint}")
+    return (hide(ctx, line) if ctx else redact(line))[:REASON_CHARS]

@@ -25,6 +25,7 @@ class Run:
         self.ledger, self.id = ledger, run_id
         self.status, self.exit_code, self.error = "done", 0, ""
         self.result: dict[str, Any] = {}
+        self.on_interrupt = "interrupted"  # the status that Ctrl-C leaves
 
     def effect(self, kind: str, target: str, request: dict[str, Any]) -> contextlib.AbstractContextManager[Any]:
         """Record an effect before it happens, and its `outcome` after."""
@@ -47,7 +48,7 @@ def _ended(run: Run) -> Iterator[None]:
         yield
     except BaseException as error:
         fault = isinstance(error, Exception)
-        run.status, run.error = ("failed", str(error)) if fault else ("interrupted", type(error).__name__)
+        run.status, run.error = ("failed", str(error)) if fault else (run.on_interrupt, type(error).__name__)
         run.exit_code = int(getattr(error, "code", Exit.FAILED if fault else Exit.INTERRUPTED) or 0)
         raise
     finally:

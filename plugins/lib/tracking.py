@@ -18,9 +18,11 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING, Any
 
-from kagg import Context, Exit, KaggError, bad_input, parse_duration, redact, room, setting
+from kagg import Context, Exit, KaggError, bad_input, parse_duration, room, setting
 from plugins.lib import process_guard
+from plugins.lib.ledger_database import storable
 from plugins.lib.notifying import one_line, reason
+from plugins.lib.secrets.hide import hide, hide_all
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,7 +56,7 @@ def _check(ctx: Context, name: str) -> None:
     except KaggError:
         raise
     except (Exception, SystemExit) as error:  # a third-party room may raise anything
-        raise KaggError(f"track {name} is broken: {reason(error)}", code=Exit.MISSING) from error
+        raise KaggError(f"track {name} is broken: {reason(error, ctx)}", code=Exit.MISSING) from error
 
 
 def timeout_s(ctx: Context) -> float:
@@ -83,16 +85,22 @@ def track(
     """Hand a run that is over to each tracker, and return one line for each that failed, which is said as well.
 
     `run`: id, name, params, git_commit, source_sha256, device, status, started, ended (ISO 8601), url. `series`: (step,
-    metrics), sorted by step here; what `summary` adds to the last values is logged at the last step. Nothing is raised.
+    metrics), sorted by step here; what `summary` adds to the last values is logged at the last step. Secrets
+    are hidden in `run`. Nothing is raised.
     """
     failed = []
-    job = {"run": dict(run), "steps": steps(summary, series), "status": ENDS.get(str(run.get("status")), "failed")}
+    named = {"params": storable(run["params"])} if run.get("params") else {}  # some are secret by their names
+    job = {
+        "run": hide_all(ctx, {**run, **named}),
+        "steps": steps(summary, series),
+        "status": ENDS.get(str(run.get("status")), "failed"),
+    }
     for name in dict.fromkeys(wanted):
         try:
             _check(ctx, name)
             _run(ctx, name, job)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - tracking never changes how a run ends
-            failed.append(redact(f"{one_line(name)[:80]}: {reason(error)}"))
+            failed.append(hide(ctx, f"{one_line(name)[:80]}: {reason(error, ctx)}"))
             ctx.say(f"warning: not tracked by {failed[-1]}", -1)
     return failed
 
@@ -122,7 +130,7 @@ def _run(ctx: Context, name: str, job: Mapping[str, Any]) -> None:
             raise KaggError(f"no end after {limit_s:g} s", code=Exit.SERVICE, hint=hint) from None
         report = _report(answer, said)
     for line in report.get("said", []):
-        ctx.say(line)
+        ctx.say(hide(ctx, line))
     if report.get("error"):
         raise KaggError(report["error"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ from plugins.lib.recording import taken_over
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
     from kagg import Context
     from plugins.lib.recording import Run
@@ -52,20 +54,33 @@ def run(args: argparse.Namespace, ctx: Context, params: dict[str, Any]) -> int:
     with recorded(ctx, "run", args.target, {**params, "on": "kaggle", "attempt": attempt}) as row:
         path = path if path.exists() else pull_reference(ctx, args.target, dest / "source")
         args.effect, args.attempt = row.effect, attempt
-        result = run_on_kaggle(
-            ctx,
-            path,
-            dest=dest,
-            params=params,
-            args=args.rest,
-            options=args,
-            on_event=lambda event: show_event(ctx, event),
-        )
+        with _left(ctx, row, attempt):
+            result = run_on_kaggle(
+                ctx,
+                path,
+                dest=dest,
+                params=params,
+                args=args.rest,
+                options=args,
+                on_event=lambda event: show_event(ctx, event),
+            )
         _conclude(row, result)
         result["ledger_run"] = row.id
     if result["status"] == "detached":
         ctx.say(LATER.format(run=row.id))
     return report_run(ctx, args.target, result, dest)
+
+
+@contextlib.contextmanager
+def _left(ctx: Context, row: Run, attempt: str) -> Iterator[None]:
+    """Let Ctrl-C leave a run that is pushed as --detach would: it goes on, and is nobody's orphan."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        with contextlib.suppress(KaggError):
+            if State.load(ctx, attempt).has("pushed"):
+                row.on_interrupt = "detached"
+        raise
 
 
 def _conclude(row: Run, result: dict[str, Any]) -> None:
@@ -82,7 +97,7 @@ def attach(args: argparse.Namespace, ctx: Context) -> int:
     max_wait_s = parse_duration(args.max_wait) if args.max_wait else None
     run_id, attempt = _found(ctx, args.run)
     state = State.load(ctx, attempt)
-    with taken_over(ctx, run_id) as row:
+    with taken_over(ctx, run_id) as row, _left(ctx, row, attempt):
         result = resume(
             ctx, attempt, effect=row.effect, on_event=lambda event: show_event(ctx, event), max_wait_s=max_wait_s
         )

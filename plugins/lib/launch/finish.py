@@ -42,6 +42,7 @@ def finish(launch: Launch, ref: Ref, ended: Ended | None) -> dict[str, Any]:
     if ended is not None:
         record = _record(launch, ref, ended)
         if ended.state not in LIVE_STATES:
+            _delete_tokens(launch, ref)  # whatever becomes of the results: nobody needs them any more
             record |= _collected(launch, ref, ended, record)
         if ended.state in LIVE_STATES or "collection_error" in record:  # `attach` goes on with it
             _tell(launch, record)
@@ -149,15 +150,23 @@ def _read(launch: Launch, results: Results, record: Mapping[str, Any]) -> dict[s
     metrics = read_metrics(output, launch.dest / "log.jsonl").summary
     found["metrics"] = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
     if launch.plan.wanted.verify:
-        from plugins.lib.launch import verify
-
-        checks = verify.load(Path(launch.plan.wanted.verify))
-        found["findings"] = hide_all(launch.ctx, checks.apply(output, {**record, **found}))
-        for line in found["findings"]:
-            launch.ctx.say(f"verify: {line}", -1)
-        if found["findings"] and found.get("status", record["status"]) == "complete":
-            found |= {"exit": int(Exit.FINDINGS), "error": f"verification: {found['findings'][0]}"}
+        found |= _verified(launch, launch.plan.wanted.verify, {**record, **found})
     return found
+
+
+def _verified(launch: Launch, path: str, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what --verify adds to a record."""
+    from plugins.lib.launch import verify
+
+    try:
+        lines = hide_all(launch.ctx, verify.load(Path(path)).apply(launch.dest / "output", dict(record)))
+        code, first = Exit.FINDINGS, f"verification: {lines[0]}" if lines else ""
+    except KaggError as error:  # the file was there when the run began; the results are kept all the same
+        lines, code, first = [error.message], error.code, error.message
+    for line in lines:
+        launch.ctx.say(f"verify: {line}", -1)
+    found: dict[str, Any] = {"findings": lines}
+    return found | ({"exit": int(code), "error": first} if lines and record["status"] == "complete" else {})
 
 
 def _check_source(launch: Launch, summary: Mapping[str, Any]) -> None:
@@ -211,18 +220,15 @@ def _clean_up(launch: Launch, ref: Ref, record: Mapping[str, Any]) -> bool:
     """Delete the kernel and the datasets made for it once the results are here; tell whether nothing is left."""
     wanted = launch.plan.wanted
     made = [str(name) for name in (launch.state.document.get("code") or {}).get("created") or []]
-    tokens = [name for name in made if is_token_dataset(name)]
-    left = [name for name in tokens if not _deleted(launch, ref, "delete-dataset", name)]  # whatever became of the run
     whole = record["verified"] or (launch.plan.plain and record["status"] == "complete")
     if wanted.keep or record.get("gone"):
-        return not left and bool(record.get("gone"))
+        return bool(record.get("gone"))
     if not whole and record["status"] == "complete":
         return False
     _make_durable(launch)  # what is deleted on Kaggle cannot be fetched again
     targets = [("delete-kernel", f"{ref.owner}/{ref.slug}")]
-    targets += [("delete-dataset", name) for name in made if name not in tokens]
-    left += [target for kind, target in targets if not _deleted(launch, ref, kind, target)]
-    return not left
+    targets += [("delete-dataset", name) for name in made if not is_token_dataset(name)]
+    return not [target for kind, target in targets if not _deleted(launch, ref, kind, target)]
 
 
 def stopped(launch: Launch) -> dict[str, Any]:
@@ -255,6 +261,12 @@ def give_back(launch: Launch, error: KaggError) -> None:
         state.reach("begun")  # another try makes it anew
     if left := [name for name in made if not is_token_dataset(name)]:
         launch.ctx.say(f"{', '.join(left)} stays on Kaggle until: attach {state.attempt}, or reap", -1)
+
+
+def _delete_tokens(launch: Launch, ref: Ref) -> None:
+    made = (launch.state.document.get("code") or {}).get("created") or []
+    for name in filter(is_token_dataset, map(str, made)):
+        _deleted(launch, ref, "delete-dataset", name)
 
 
 def _make_durable(launch: Launch) -> None:

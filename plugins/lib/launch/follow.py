@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -92,7 +93,8 @@ def _kept_log(dest: Path) -> Iterator[IO[str]]:
     dest.mkdir(parents=True, exist_ok=True)
     part = dest / ".log.jsonl.part"
     try:
-        with part.open("w", encoding="utf-8") as log:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
+        with os.fdopen(os.open(part, flags, 0o600), "w", encoding="utf-8") as log:
             yield log
     finally:
         part.replace(dest / "log.jsonl")

@@ -5,17 +5,17 @@ from __future__ import annotations
 import base64
 import contextlib
 import re
-import tempfile
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from kagg import DATASETS, Context, Exit, KaggError, bad_input, kaggle_rpc, kaggle_user, keep_secret, write_atomic
 from plugins.lib.kaggle.transfer import create_dataset, create_version, wait_ready
 from plugins.lib.launch.in_session_git import GIT_USER
+from plugins.lib.launch.scratch import scratch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     Effect = Callable[[str, str, dict[str, Any]], contextlib.AbstractContextManager[Any]]
 
@@ -68,8 +68,8 @@ def send_token(ctx: Context, token: str, attempt: str, effect: Effect | None) ->
     request = {"attempt": attempt, "what": "git token"}
     with effect("dataset", ref, request) if effect else contextlib.nullcontext(SimpleNamespace()) as made:
         try:
-            with tempfile.TemporaryDirectory(prefix="kagg-token-") as folder:
-                path = Path(folder, TOKEN_FILE)
+            with scratch(ctx, "token") as folder:
+                path = folder / TOKEN_FILE
                 write_atomic(path, token + "\n", 0o600)
                 newer_than = _write(ctx, ref, path)
             wait_ready(ctx, ref, newer_than=newer_than)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kagg import Exit, KaggError, add_gate_arguments, bad_input, parse_duration
@@ -122,6 +123,8 @@ def read(args: argparse.Namespace) -> Wanted:
         for name in ("commit", "push", "commit_message", "git_remote", "git_token", "git_secret"):
             if getattr(wanted, name):
                 raise bad_input(f"--{name.replace('_', '-')} is for --code git")
+    if wanted.verify:  # attach may be called in another folder
+        wanted = wanted._replace(verify=str(Path(wanted.verify).absolute()))
     if wanted.timeout_s is None and wanted.quick_test:
         wanted = wanted._replace(timeout_s=QUICK_TEST_S)
     return wanted

@@ -19,6 +19,7 @@ from kagg import DATASETS, Exit, KaggError, bad_input, kaggle_pages, kaggle_rpc,
 from plugins.lib.kaggle.transfer import create_dataset, download_dataset, wait_ready
 from plugins.lib.launch import transport_pack
 from plugins.lib.launch.code import Code, size_words
+from plugins.lib.launch.scratch import scratch
 from plugins.lib.launch.transport_claims import claims
 
 if TYPE_CHECKING:
@@ -86,10 +87,8 @@ def dataset_code(
     """
     contents = transport_pack.read_tree(tree)
     transport_pack.refuse_secrets(ctx, contents, allowed)
-    scratch = ctx.home / "temp"
-    scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="code-", dir=scratch) as folder:
-        pack = _pack(contents, Path(folder) / ARCHIVE)
+    with scratch(ctx, "code") as folder:
+        pack = _pack(contents, folder / ARCHIVE)
         packed_bytes = pack.path.stat().st_size
         ref, made, ours = _somewhere(_Job(ctx, contents, pack, attempt, effect))
     size, words = size_words(packed_bytes), "made" if made else "found"
