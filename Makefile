@@ -68,6 +68,9 @@ bench: $(VENV)/.test-installed ## the budgets: each number beside a named peer i
 	$(PY) bench/pull.py
 	$(PY) bench/serve.py
 	$(PY) bench/preprocess.py
+	$(PY) bench/kaggle_push.py
+	$(PY) bench/kaggle_log.py
+	$(PY) bench/kaggle_fetch.py
 
 pyz: | $(PY) ## kagg.pyz: one file with kagg.py and every room inside
 	$(PY) tools/pyz.py kagg.pyz

@@ -69,6 +69,21 @@ class _Seen:
         return [line for line in lines if line and not line.startswith("[NbConvertApp]")]
 
 
+class _Queue:
+    """Shows how long a session has been queued, until it is not."""
+
+    def __init__(self, ctx: Context) -> None:
+        self.ctx, self.began_s, self.shown = ctx, ctx.monotonic(), False
+
+    def take(self, status: KernelStatus) -> None:
+        """Take one status."""
+        waits = status.state == "QUEUED"
+        if waits or self.shown:
+            waited = spell(self.ctx.monotonic() - self.began_s)
+            self.ctx.progress({"session": status.state.lower(), "queued": waited} | ({} if waits else {"end": True}))
+        self.shown = waits
+
+
 def session_verdict(status: KernelStatus, lines: Sequence[str]) -> Verdict:
     """Say how a session ended from its status and the end of its error stream, without any summary of its own."""
     if status.state == "COMPLETE":
@@ -111,7 +126,7 @@ def follow(launch: Launch, ref: Ref) -> Ended:
     if launch.plan.wanted.timeout_s is not None:
         limit_s = launch.plan.limit_s + launch.plan.wanted.max_wait_s + MARGIN_S
     with _kept_log(launch.dest) as log:
-        seen = _Seen(ctx, log, launch.on_event)
+        seen, queue = _Seen(ctx, log, launch.on_event), _Queue(ctx)
         try:
             status = follow_logs(
                 ctx,
@@ -121,6 +136,7 @@ def follow(launch: Launch, ref: Ref) -> Ended:
                 max_wait_s=limit_s,
                 patience_s=READABLE_S,
                 is_gone=lambda: was_deleted(ctx, launch.state.attempt),
+                on_status=queue.take,
             )
         except (KaggError, KeyboardInterrupt) as error:
             if (
