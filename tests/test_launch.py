@@ -399,3 +399,22 @@ class TestAfterTheWorst:
         kept = b"".join(path.read_bytes() for path in (desk.folder / "home").rglob("*") if path.is_file())
         assert token.encode() not in kept
         assert token not in ctx.err
+
+    def test_files_with_odd_names_come_back_or_are_renamed_and_said(self, desk):
+        source = "for name in (b'2026-11-27T03:30:18.log', b'con', b'bad\\xff.txt', b'new\\nline', 'grüße'.encode()):\n"
+        code, ctx = desk.run(desk.write("job.py", source + "    open(name, 'w').write('x')\n"))
+        assert code == Exit.DONE, ctx.err
+        names = {path.name for path in (desk.dest / "output").iterdir()}
+        assert names == {"2026-11-27T03:30:18.log", "con", "bad%FF.txt", "new%0Aline", "grüße"}
+        assert "renamed" in desk.log("stderr")
+
+    def test_the_error_of_a_program_is_the_line_that_names_the_exception(self, desk):
+        desk.run(desk.write("job.py", "raise ValueError('first\\nsecond')"))
+        assert desk.result()["error"] == "ValueError: first"
+
+    def test_a_notebook_in_another_language_is_refused_before_it_is_pushed(self, desk):
+        cell = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None, "source": "x <- 1"}
+        kernel = {"kernelspec": {"name": "ir", "display_name": "R", "language": "R"}}
+        text = json.dumps({"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 4})
+        assert desk.run(desk.write("r.ipynb", text))[0] == Exit.USAGE
+        assert desk.kernels() == []

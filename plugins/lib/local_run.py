@@ -71,7 +71,7 @@ def _entry_of_folder(folder: Path) -> Path:
         raise KaggError(
             f"{folder} holds {len(notebooks)} notebooks and no main.py",
             code=Exit.USAGE,
-            hint="name the file to run, or set code_file in kernel-metadata.json",
+            hint="name the file to run (on Kaggle: --entry), or set code_file in kernel-metadata.json",
         )
     return notebooks[0]
 

@@ -43,7 +43,11 @@ class Run(NamedTuple):
             return found
         given = (self.job or {}).get("spec") or {}
         own = given.get("params") if self.job else self.row["params"]
-        return {name: value for name, value in own.items() if name != "on"} if isinstance(own, dict) else {}
+        return (
+            {name: value for name, value in own.items() if name not in ("on", "attempt")}
+            if isinstance(own, dict)
+            else {}
+        )
 
     @property
     def metrics(self) -> dict[str, float]:

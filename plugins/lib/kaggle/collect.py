@@ -101,8 +101,10 @@ def _ignores_case(folder: Path) -> bool:
         return Path(probe.name[:-1] + "X").exists()
 
 
-def sort_out(names: Sequence[str], dest: Path) -> tuple[list[str], dict[str, KaggError]]:
-    """Return the names that can be stored below `dest`, and why the others cannot."""
+def sort_out(
+    names: Sequence[str], dest: Path, place: Callable[[Path, str], Path] = safe_path
+) -> tuple[list[str], dict[str, KaggError]]:
+    """Return the names that `place` can store below `dest`, and why the others cannot."""
     same = _ignores_case(dest)
     folders = {str(above) for name in names for above in PurePosixPath(name).parents}
     parts = {
@@ -119,7 +121,7 @@ def sort_out(names: Sequence[str], dest: Path) -> tuple[list[str], dict[str, Kag
         reason = "it is a folder too" if name in folders else f"here it is {taken[key]!r}" if key in taken else ""
         reason = reason or ("the download of another file needs it" if name in parts else "")
         try:
-            safe_path(dest, name)
+            place(dest, name)
         except KaggError as error:
             faults[name] = error
             continue

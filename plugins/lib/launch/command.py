@@ -76,6 +76,9 @@ def _left(ctx: Context, row: Run, attempt: str) -> Iterator[None]:
     """Let Ctrl-C leave a run that is pushed as --detach would: it goes on, and is nobody's orphan."""
     try:
         yield
+    except KaggError as error:
+        row.result = error.details.get("record") or {}
+        raise
     except KeyboardInterrupt:
         with contextlib.suppress(KaggError):
             if State.load(ctx, attempt).has("pushed"):

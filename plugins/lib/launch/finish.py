@@ -119,6 +119,7 @@ def _collected(launch: Launch, ref: Ref, ended: Ended, record: dict[str, Any]) -
             launch.ctx.say(f"{ref}: {words}; try again: python kagg.py attach {ref.slug}", -1)
             return found
         record |= found | {"exit": int(error.code), "error": words}
+        error.details["record"] = record  # for the ledger
         _tell(launch, record)
         _written(launch, record)
         raise
@@ -204,7 +205,8 @@ def _say_results(launch: Launch, results: Results, record: Mapping[str, Any]) ->
     names = [str(item["path"]) for item in results.files]
     shown = ", ".join(names[:SHOWN_FILES]) + (" …" if len(names) > SHOWN_FILES else "")
     state = "verified" if results.verified else "not verified"
-    launch.say("results", f"{shown or 'no files'} {state}, in {launch.dest}{_cost(launch, record)}")
+    what = f"{shown} {state}, in {launch.dest}" if names else f"the program left no files, {state}"
+    launch.say("results", f"{what}{_cost(launch, record)}")
 
 
 def _cost(launch: Launch, record: Mapping[str, Any]) -> str:

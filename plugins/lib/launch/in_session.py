@@ -31,6 +31,7 @@ from plugins.lib.launch.in_session_files import (
     SUMMARY,
     WORKING,
     list_files,
+    mend_names,
     place_code,
     remove,
     remove_code,
@@ -205,6 +206,7 @@ class Session:
                 remove(self.base)
             remove_code(self.files, self.made_folders)
             remove(WORKING / RESERVE)
+            mend_names()
             manifest, skipped = list_files()
         except Exception as error:  # noqa: BLE001 - a run without a manifest still needs its summary
             found.update(failure(error), stage="record")

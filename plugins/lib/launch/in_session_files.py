@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plugins.lib.launch.in_session_base import CodeError
+from plugins.lib.launch.in_session_base import CodeError, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -127,6 +127,24 @@ def _remove_cache(cache: Path, stems: set[str]) -> None:
 
 
 # ---------------------------------------------------------------- what the run has written
+
+
+def mend_names() -> None:
+    """Rename files that Kaggle could not list: in names that are not UTF-8 or hold control characters, bytes to %XX."""
+    for here, folders, names in os.walk(WORKING, topdown=False):
+        for name in names + folders:
+            good = _listable(name)
+            path, target = Path(here, name), Path(here, good)
+            if good != name and not os.path.lexists(target):
+                with contextlib.suppress(OSError):
+                    path.rename(target)
+                    say(f"renamed {name!a} to {good}: Kaggle cannot list such a name")
+
+
+def _listable(name: str) -> str:
+    raw = os.fsencode(name)
+    odd = r"[\x00-\x1f\x7f]" if not re.search("[\ud800-\udfff]", name) else r"[\x00-\x1f\x7f-\xff]"
+    return re.sub(odd.encode(), lambda found: b"%%%02X" % found[0][0], raw).decode("utf-8", "replace")
 
 
 def list_files() -> tuple[list[dict[str, Any]], list[dict[str, str]]]:

@@ -24,4 +24,5 @@ def fetch_code(payload: dict[str, Any], folder: Path, say: Callable[[str], None]
     except ValueError as error:
         raise CodeError(f"the code in this script is damaged: {error}") from error
     unpack(packed, folder, payload)
-    say(f"unpacked {payload['count']} files from this script")
+    count = payload["count"]
+    say(f"unpacked {count} file{'' if count == 1 else 's'} from this script")

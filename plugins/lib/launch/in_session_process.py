@@ -186,6 +186,13 @@ STATUSES = {"timeout": "timeout", "kernel": "killed", "stopped": "killed"}  # by
 ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 
 
+def _last_error(lines: list[str]) -> str:
+    """Return the line of a traceback that names the exception, which may be followed by more of its text."""
+    begins = [number for number, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
+    named = (line for line in lines[begins[-1] + 1 :] if re.match(r"[A-Za-z_][\w.]*(: |$)", line)) if begins else ()
+    return next(iter(named), lines[-1] if lines else "")
+
+
 def verdict(program: Program, code: int, stopped: str, limit_s: float | None) -> dict[str, Any]:
     """Return status, exit_code, error, cell and traceback; `stopped` is timeout or killed when we ended it."""
     exit_code = code if code >= 0 else 128 - code  # as shells report signals
@@ -206,7 +213,7 @@ def verdict(program: Program, code: int, stopped: str, limit_s: float | None) ->
     elif code < 0:
         found.update(status="killed", error=f"ended by {_signal_name(-code)}")
     else:
-        found["error"] = lines[-1] if lines else f"exit code {code}"
+        found["error"] = _last_error(lines) or f"exit code {code}"
     if not stopped and code in (-signal.SIGKILL, 128 + signal.SIGKILL):
         found.update(status="killed", error="ended by SIGKILL: memory probably ran out")
     return found

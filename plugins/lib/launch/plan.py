@@ -20,11 +20,13 @@ from kagg import (
     kaggle_user,
     parse_ref,
     push_body,
+    read_notebook,
     refuse_secrets,
     safe_path,
     slugify,
 )
 from plugins.lib import notifying, tracking
+from plugins.lib.cells import is_python
 from plugins.lib.launch import accelerators, git_token
 from plugins.lib.launch.parameters import check_names
 from plugins.lib.local_run import find_entry
@@ -145,6 +147,10 @@ def _entry(path: Path, entry: str | None) -> Path:
 
 def _check_arguments(entry: Path, params: Mapping[str, Any], args: Sequence[str]) -> None:
     check_names(params)
+    if entry.suffix == ".ipynb" and not is_python(read_notebook(entry)):
+        raise bad_input(
+            f"{entry.name} is not written in Python", "its kernel is named in its metadata; push it as it is: push"
+        )
     if entry.suffix == ".ipynb" and args:
         raise bad_input(f"{entry.name} is a notebook and takes no arguments", "give parameters: -p name=value")
     if entry.suffix.lower() in PLAIN and (params or args):

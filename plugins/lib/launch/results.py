@@ -7,6 +7,8 @@ its files are kept as what they are: unverified.
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -26,8 +28,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Results", "fetch_results", "marker"]
 
+MAX_NAME_BYTES = 255  # NAME_MAX of Linux
 PAUSES_S = (2.0, 5.0, 10.0)  # outputs may be listed some seconds after the status says COMPLETE
 SHOWN = 5
+RESERVE = ".kagg_reserve"  # room for the summary, which a session that was killed leaves behind
 COMPLETE = "COMPLETE"
 KAGGLES_OWN = ("__results__", "__notebook", "__output__", "__script__", "custom.css")  # what Kaggle adds to outputs
 
@@ -142,11 +146,11 @@ def _whole(job: _Job, summary: dict[str, Any]) -> Results:
     """Fetch the files of the manifest and compare each with it."""
     promised = {str(entry["path"]): entry for entry in summary["manifest"] if job.wants(entry["path"])}
     job.dest.mkdir(parents=True, exist_ok=True)
-    names, faults = sort_out(list(promised), job.dest)
+    names, faults = sort_out(list(promised), job.dest, place)
     listed = set(job.listing.names)
 
     def one(name: str) -> File:
-        entry, path = promised[name], safe_path(job.dest, name)
+        entry, path = promised[name], place(job.dest, name)
         if _is_here(path, entry):
             return dict(entry)
         if name not in listed:
@@ -164,6 +168,25 @@ def _whole(job: _Job, summary: dict[str, Any]) -> Results:
         error.details["summary"] = summary
         raise error
     return Results(summary, files, verified=True, faults=_extra(job, summary))
+
+
+def place(dest: Path, name: str) -> Path:
+    """Return where a file of our own session goes: what is no name on every system may be one here.
+
+    Raises:
+        KaggError: INTEGRITY for a name that leaves `dest`, or that this system does not take.
+    """
+    try:
+        return safe_path(dest, name)
+    except KaggError:
+        parts = name.split("/")
+        odd = re.search(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", name) or any(part in ("", ".", "..") for part in parts)
+        if os.name != "posix" or odd or any(len(part.encode()) > MAX_NAME_BYTES for part in parts):
+            raise
+        path = dest.joinpath(*parts)
+        if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(dest)):
+            raise
+        return path
 
 
 def _is_here(path: Path, entry: Mapping[str, Any]) -> bool:
@@ -204,7 +227,8 @@ def _partial(job: _Job, state: str, code_files: Mapping[str, str], why: str) -> 
         if error.code != Exit.INTEGRITY:
             raise
         return Results(None, [], verified=False, faults=[f"nothing was kept: {error.message}"])
-    wanted = [name for name in job.listing.names if job.wants(name) and name not in (SUMMARY, STARTED)]
+    own = (SUMMARY, STARTED, RESERVE)
+    wanted = [name for name in job.listing.names if job.wants(name) and name not in own]
     job.dest.mkdir(parents=True, exist_ok=True)
     names, faults = sort_out(wanted, job.dest)
 

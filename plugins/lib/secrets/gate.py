@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kagg import Context, Exit, Finding, KaggError
 from plugins.lib.secrets import decode
-from plugins.lib.secrets.hide import name_pieces
+from plugins.lib.secrets.hide import hide, name_pieces
 from plugins.lib.secrets.in_use import KIND, forms, search
 from plugins.lib.secrets.match import find
 from plugins.lib.secrets.record import Record, findings
@@ -44,9 +44,10 @@ def refuse(ctx: Context, what: str, parts: Iterable[tuple[str, bytes]], allowed:
         if finding.id in permitted:
             ctx.say(f"{what}: allowed {finding.id}: {finding.message}")
         else:
-            refused.append((name, finding))
+            refused.append(_without_name(ctx, name, finding))
+    what = hide(ctx, what) if refused else what
     for line in opener.unread[:SHOWN]:
-        ctx.say(f"{what}: not looked at for secrets: {line}", -1)
+        ctx.say(f"{what}: not looked at for secrets: {hide(ctx, line)}", -1)
     if len(opener.unread) > SHOWN:
         ctx.say(f"{what}: {len(opener.unread) - SHOWN} more were not looked at", -1)
     if not refused:
@@ -62,6 +63,14 @@ def refuse(ctx: Context, what: str, parts: Iterable[tuple[str, bytes]], allowed:
         hint=f"take it out (preprocess --fix-secrets){allow}",
         details={"findings": [{"file": name, **finding._asdict()} for name, finding in refused]},
     )
+
+
+def _without_name(ctx: Context, name: str, finding: Finding) -> tuple[str, Finding]:
+    """Hide what is secret in the name of a file, also where the finding repeats it."""
+    shown = hide(ctx, name)
+    if shown == name:
+        return name, finding
+    return shown, finding._replace(message=finding.message.replace(name, shown), fix=finding.fix.replace(name, shown))
 
 
 def _found(used: Search, opener: Opener, parts: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, Finding]]:
