@@ -1712,7 +1712,7 @@ def parse_params(items: Iterable[str]) -> dict[str, Any]:
         if not equals or not name.isidentifier():
             raise bad_input(f"{item!r} is not NAME=VALUE", "for example -p epochs=3 -p name=baseline")
         try:
-            params[name] = json.loads(value)
+            params[name] = json.loads(value, parse_constant=int)  # which refuses NaN and Infinity: they are no JSON
         except ValueError:
             params[name] = value
     return params
@@ -1756,8 +1756,9 @@ def report_run(ctx: Context, target: str, result: dict[str, Any], dest: Path) ->
     where = f", {len(outputs)} output{'s' if len(outputs) != 1 else ''} in {dest}" if dest.exists() else ""
     ctx.emit(result, "\n".join([f"{result['status']} in {result['duration_s']:.1f} s{where}", *lines]))
     if code:
-        where = f"cell {result['cell']}: " if result.get("cell") is not None else ""
-        raise KaggError(f"{target} ended with {result['status']}: {where}{result.get('error') or 'no reason given'}",
+        how = "completed, but" if result["status"] == "complete" else f"ended with {result['status']}:"
+        how += f" cell {result['cell']}:" if result.get("cell") is not None else ""
+        raise KaggError(f"{target} {how} {result.get('error') or 'no reason given'}",
                         code=code, hint=f"the log: {result['log']}" if result.get("log") else "")
     return Exit.DONE
 
@@ -1845,8 +1846,7 @@ def add_monitor_arguments(parser: argparse.ArgumentParser, _: Context) -> None:
     parser.add_argument("--interval", default="1s", help="time between probes (default: %(default)s)")
     parser.add_argument("--data", help="POST this JSON instead of asking the health page")
     parser.add_argument("--max-p95", help="exit 3 when the 95th percentile is above this, for example 200ms")
-    parser.add_argument("--max-errors", type=float, default=0.0, metavar="RATIO",
-                        help="exit 3 when more probes fail (default: none)")
+    parser.add_argument("--max-errors", type=float, default=0.0, metavar="RATIO", help="exit 3 when more probes fail")
 
 
 def cmd_monitor(args: argparse.Namespace, ctx: Context) -> int:

@@ -66,9 +66,13 @@ class JobContext(Context):
     does in the main thread: every step cleans up as if it were alone.
     """
 
-    def __init__(self, ctx: Context, stop: threading.Event) -> None:
+    def __init__(self, ctx: Context, stop: threading.Event, job: str = "") -> None:
         self.__dict__.update(ctx.__dict__)
-        self._outer, self._stop, self._told = ctx, stop, False
+        self._outer, self._stop, self._told, self._job = ctx, stop, False, job
+
+    def say(self, text: str, level: int = 0) -> None:
+        """Tell people something on stderr, and which job it is about."""
+        self._outer.say(f"{self._job}: {text}" if self._job else text, level)
 
     def _check(self) -> None:
         if self._stop.is_set() and not self._told:
@@ -124,18 +128,24 @@ class _Task:
 
     def __init__(self, batch: Batch, job: Job, row: dict[str, Any]) -> None:
         self.batch, self.job, self.job_id = batch, job, row["id"]
-        self.steps, self.ctx = batch.steps, JobContext(batch.ctx, batch.stop)
+        self.steps, self.ctx = batch.steps, JobContext(batch.ctx, batch.stop, job.key)
         self.folder = batch.dest / job.folder
         self.earlier: dict[str, Any] = (row["result"] or {}).get("steps", {})
-        self.done: dict[str, Any] = {}
+        # What lies on Kaggle stays in the row from the first note on, whenever this process is killed.
+        self.done: dict[str, Any] = {name: self.earlier[name] for name in ("attempt",) if name in self.earlier}
 
-    def outcome(self) -> tuple[str, Exit, str]:
+    def outcome(self, *, again: bool = False) -> tuple[str, Exit, str]:
         """Do all steps and return status, exit code and what happened in one line."""
         try:
             safe_path(self.batch.dest, self.job.folder).mkdir(parents=True, exist_ok=True)
             return "done", Exit.DONE, self._all_steps()
         except KeyboardInterrupt:
             return "interrupted", Exit.INTERRUPTED, "stopped with the batch"
+        except SystemError:  # CPython 3.11's ast.parse when another thread gets in between: cpython issue 106905
+            if again:
+                raise
+            self.earlier = dict(self.done)
+            return self.outcome(again=True)
         except KaggError as error:
             status = "interrupted" if error.code == Exit.INTERRUPTED else "failed"
             return status, error.code, f"{error.message}; {error.hint}" if error.hint else error.message
@@ -227,7 +237,6 @@ class _Task:
         what = [file_sha256(path), self.job.params, self.job.timeout_s, self.job.kaggle]
         digest = hashed(json.dumps(what, sort_keys=True, default=str))
         earlier = self.earlier.get("attempt") or {}
-        self.done |= {"attempt": earlier} if earlier else {}
         again = bool(earlier.get("retry"))
         if earlier.get("sha256") == digest and attempts.can_go_on(self.ctx, earlier["id"], again=again):
             result = attempts.go_on(self.ctx, earlier["id"], self._effect, self.batch.max_wait_s)

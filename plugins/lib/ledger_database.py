@@ -178,7 +178,10 @@ def create_file(path: Path) -> None:
     """Create an empty database that only its owner reads; SQLite gives its -wal and -shm the same mode."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        # Never opened when it is there: a close beside SQLite drops all locks of this process (fcntl(2), POSIX locks),
+        # and another process may then delete the log that we write to.
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         if path.stat().st_mode & 0o077:
             path.chmod(0o600)
     except OSError as error:

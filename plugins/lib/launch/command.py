@@ -108,6 +108,12 @@ def attach(args: argparse.Namespace, ctx: Context) -> int:
     return report_run(ctx, attempt, result, Path(state.document["dest"]))
 
 
+def _is_known(ctx: Context, row: dict[str, Any]) -> bool:
+    """Tell whether a run has come so far that there is something to go on with."""
+    attempt = str((row["params"] or {}).get("attempt") or "")
+    return bool(attempt) and (ctx.home / "runs" / attempt / "state.json").is_file()
+
+
 def _found(ctx: Context, text: str) -> tuple[str, str]:
     """Return the ledger's run and the attempt that `text` names.
 
@@ -118,7 +124,7 @@ def _found(ctx: Context, text: str) -> tuple[str, str]:
 
     with Ledger.open(ctx) as ledger:
         if text == "last":
-            rows = [row for row in ledger.runs(100, command="run") if (row["params"] or {}).get("attempt")]
+            rows = [row for row in ledger.runs(100, command="run") if _is_known(ctx, row)]
         elif re.fullmatch(r"\d{8}T\d{6}-[0-9a-f]{6}", text):
             rows = [ledger.run(text)]
         else:

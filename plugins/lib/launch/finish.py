@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -155,13 +156,19 @@ def _read(launch: Launch, results: Results, record: Mapping[str, Any]) -> dict[s
     return found
 
 
+def _not_as_asked(lines: list[str]) -> str:
+    """Return one line for all findings of --verify."""
+    more = f", and {len(lines) - 1} more" if len(lines) > 1 else ""
+    return f"--verify found: {lines[0]}{more}" if lines else ""
+
+
 def _verified(launch: Launch, path: str, record: Mapping[str, Any]) -> dict[str, Any]:
     """Return what --verify adds to a record."""
     from plugins.lib.launch import verify
 
     try:
         lines = hide_all(launch.ctx, verify.load(Path(path)).apply(launch.dest / "output", dict(record)))
-        code, first = Exit.FINDINGS, f"verification: {lines[0]}" if lines else ""
+        code, first = Exit.FINDINGS, _not_as_asked(lines)
     except KaggError as error:  # the file was there when the run began; the results are kept all the same
         lines, code, first = [error.message], error.code, error.message
     for line in lines:
@@ -255,6 +262,8 @@ def give_back(launch: Launch, error: KaggError) -> None:
     record = {"run_id": launch.state.attempt, "status": "not run", "exit_code": int(error.code), "error": error.message}
     _tell(launch, record)
     state = launch.state
+    with contextlib.suppress(OSError):  # only when it is empty
+        launch.dest.rmdir()
     made = [str(name) for name in (state.document.get("code") or {}).get("created") or []]
     if state.has("pushing") or not made:
         return
@@ -263,6 +272,15 @@ def give_back(launch: Launch, error: KaggError) -> None:
         state.reach("begun")  # another try makes it anew
     if left := [name for name in made if not is_token_dataset(name)]:
         launch.ctx.say(f"{', '.join(left)} stays on Kaggle until: attach {state.attempt}, or reap", -1)
+
+
+def results_are_here(launch: Launch) -> bool:
+    """Tell whether the files of a collected run lie where its record says."""
+    record, output = launch.state.document["record"], launch.dest / "output"
+    return all(
+        (output / str(file["path"])).is_file() and (output / str(file["path"])).stat().st_size == file["size_bytes"]
+        for file in record.get("outputs") or []
+    )
 
 
 def _delete_tokens(launch: Launch, ref: Ref) -> None:
@@ -306,7 +324,11 @@ def _track(launch: Launch, record: Mapping[str, Any]) -> list[str]:
         },
         "device": (record.get("device") or {}).get("accelerator") or (record.get("device") or {}).get("kind"),
     }
-    return tracking.track(launch.ctx, launch.plan.wanted.track, run, record.get("metrics") or {}, series)
+    wanted = launch.plan.wanted.track
+    failed = tracking.track(launch.ctx, wanted, run, record.get("metrics") or {}, series)
+    if done := [name for name in wanted if not any(line.startswith(name) for line in failed)]:
+        launch.ctx.say(f"metrics are in {', '.join(done)}, run {record['run_id']}")
+    return failed
 
 
 def _tell(launch: Launch, record: dict[str, Any]) -> None:

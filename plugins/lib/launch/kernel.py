@@ -157,15 +157,16 @@ def find_pushed(ctx: Context, document: Mapping[str, Any], text: str) -> dict[st
     """
     body, ref = document["body"], parse_ref(str(document["body"]["slug"]))
     began = datetime.fromisoformat(document["push_began"]) if document.get("push_began") else None
+    age_s = (ctx.now() - began).total_seconds() if began else READABLE_S  # nothing was sent yet
+    until_s = ctx.monotonic() + READABLE_S - min(max(age_s, 0.0), READABLE_S)  # a clock may have been set back
     while True:
         found = _arrived(ctx, ref, text)
-        age_s = (ctx.now() - began).total_seconds() if began else READABLE_S
         state = kernel_status(ctx, ref).state if found else ""
         if found and state != STORED_ONLY and not (document.get("refused") and state == "QUEUED"):
             ctx.say(f"{ref} was pushed before; going on with it")
             reply = {"owner": ref.owner, "slug": ref.slug, "versionNumber": found, "url": None, "recovered": True}
             return {**reply, "refused_inputs": refused_inputs({}, body)}
-        if not 0 <= age_s < READABLE_S:  # a clock that was set back does not make us wait
+        if ctx.monotonic() >= until_s:
             return None
         ctx.sleep(LOOK_S)
 

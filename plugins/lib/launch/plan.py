@@ -115,6 +115,10 @@ def make_plan(
             raise bad_input("--code git needs a session with internet", "give --code inline or --code dataset")
     longest_s = accelerators.session_limit_s(choice.device)
     limit_s = min(wanted.timeout_s or math.inf, longest_s - OWN_STOP_S)
+    if wanted.timeout_s and limit_s < wanted.timeout_s:
+        ctx.say(
+            f"note: it is stopped after {limit_s / 3600:.1f} h: Kaggle ends sessions after {longest_s / 3600:.0f} h"
+        )
     plan = Plan(path, entry, dict(params), _arguments(entry, args, wanted), wanted, choice, body, limit_s, longest_s)
     timeout_s = min(longest_s, limit_s + SPARE_S) if not plan.plain else wanted.timeout_s
     body["sessionTimeoutSeconds"] = max(1, math.ceil(timeout_s)) if timeout_s else None
@@ -139,7 +143,10 @@ def _entry(path: Path, entry: str | None) -> Path:
         return path if path.suffix.lower() in PLAIN and path.is_file() else find_entry(path)
     if not path.is_dir():
         raise bad_input("--entry is for a folder", f"{path} is a file")
-    found = safe_path(path, entry.removeprefix("./"))
+    try:
+        found = safe_path(path, entry.removeprefix("./"))
+    except KaggError as error:
+        raise bad_input(f"--entry {entry[:80]!r} is no file in {path}", "write its path from the folder on") from error
     if not found.is_file() or found.suffix not in (".py", ".ipynb"):
         raise bad_input(f"{found} is no script or notebook", "--entry names a .py or .ipynb file of the folder")
     return found

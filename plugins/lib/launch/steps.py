@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kagg import KaggError, Ref, write_atomic
+from kagg import KaggError, Ref, bad_input, write_atomic
 from plugins.lib.launch import git_sync, kernel, quota
 from plugins.lib.launch.code import Code, collect
-from plugins.lib.launch.finish import finish, give_back, stopped
+from plugins.lib.launch.finish import finish, give_back, results_are_here, stopped
 from plugins.lib.launch.follow import follow
 from plugins.lib.launch.options import Wanted, read, read_back
 from plugins.lib.launch.orphans import dataset_exists
@@ -85,6 +86,7 @@ def run_on_kaggle(
     plan = make_plan(ctx, path, params or {}, args, wanted, dest=dest)
     attempt = getattr(options, "attempt", None) or new_attempt(ctx, plan.entry)
     dest = (dest or Path("kaggle_results") / attempt).resolve()
+    _make_folder(dest)  # what cannot be stored is not run
     state = State.begin(
         ctx,
         attempt,
@@ -152,8 +154,30 @@ def _go_on(launch: Launch) -> dict[str, Any]:
         return _detached(launch)
     pushed = state.document["pushed"]
     ref = Ref("kaggle", pushed["owner"], pushed["slug"], pushed["version"])
+    try:
+        return _ended(launch, ref)
+    except OSError:
+        launch.ctx.say(f"{ref} is still on Kaggle; mend this, then: python kagg.py attach {ref.slug}", -1)
+        raise
+
+
+def _ended(launch: Launch, ref: Ref) -> dict[str, Any]:
+    """Steps 4 and 5, as far as they are not taken."""
+    state = launch.state
     write_params(launch)
+    if state.has("collected") and not results_are_here(launch):
+        state.reach("pushed")  # somebody removed them before the kernel was deleted: they can be had again
     return finish(launch, ref, None if state.has("collected") else follow(launch, ref))
+
+
+def _make_folder(dest: Path) -> None:
+    """Make the folder of the results and try to write into it."""
+    try:
+        dest.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=dest):
+            pass
+    except OSError as error:
+        raise bad_input(f"cannot write into {dest}: {error.strerror}", "name another folder: --dest") from error
 
 
 def _check_datasets(launch: Launch) -> None:
