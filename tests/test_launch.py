@@ -418,3 +418,37 @@ class TestAfterTheWorst:
         text = json.dumps({"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 4})
         assert desk.run(desk.write("r.ipynb", text))[0] == Exit.USAGE
         assert desk.kernels() == []
+
+    def test_a_run_into_a_folder_that_cannot_be_made_is_refused_before_anything_is_pushed(self, desk):
+        desk.dest = desk.write("taken", "a file") / "below"
+        assert desk.run(desk.write("job.py", "print(1)"))[0] == Exit.USAGE
+        assert desk.kernels() == []
+
+    def test_results_removed_before_the_kernel_was_deleted_are_fetched_again(self, desk):
+        desk.kaggle.faults.add("status", match="*DeleteKernel", times=FOREVER, status=500)
+        assert desk.run(desk.write("job.py", "open('a.txt', 'w').write('x')"))[0] == Exit.DONE
+        desk.kaggle.faults.clear()
+        path, found = self.state(desk)
+        path.write_text(json.dumps({**found, "stage": "collected"}))
+        (desk.dest / "output/a.txt").unlink()
+        code, ctx = kagg(desk, "attach", "last")
+        assert (code, (desk.dest / "output/a.txt").read_text()) == (Exit.DONE, "x"), ctx.err
+        assert kernels_left(desk) == []
+
+    def test_a_batch_killed_twice_while_a_session_runs_does_not_run_the_job_again(self, desk):
+        desk.write("job.py", "import time\nprint('go', flush=True)\ntime.sleep(3)\nopen('n.txt', 'a').write('1')\n")
+        jobs = desk.write("jobs.csv", "id,ref,on\nj,job.py,kaggle\n")
+        key = desk.kaggle.world.accounts.users["demo"]["key"]
+        env = environment(desk.folder, KAGGLE_USERNAME="demo", KAGGLE_KEY=key, KAGG_KAGGLE_URL=desk.kaggle.url)
+        argv = [sys.executable, str(ROOT / "kagg.py"), "batch", str(jobs), "--dest", str(desk.dest), "--resume", "last"]
+        for _ in range(2):
+            process = subprocess.Popen(argv, env=env, cwd=desk.folder, stderr=subprocess.PIPE, text=True)
+            for line in process.stderr:
+                if line.strip().endswith("go"):
+                    break
+            process.kill()
+            process.communicate()
+        done = subprocess.run(argv, env=env, cwd=desk.folder, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        assert sum(path.endswith("SaveKernel") for _, path, _ in desk.kaggle.requests) == 1
+        assert (desk.dest / "j/run/output/n.txt").read_text() == "1"

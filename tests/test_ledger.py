@@ -157,6 +157,25 @@ def test_secrets_never_reach_the_file(ctx):
         assert secret.encode() not in content
 
 
+def test_what_a_program_says_holds_no_secret_of_any_kind(ctx, monkeypatch):
+    of_vendor = "sk_" + "live_" + "4eC39HqLyjWDarjtT1zdp7dc"
+    of_service = "0123456789abcdef" * 2 + "01234567"
+    monkeypatch.setenv("WANDB_API_KEY", of_service)
+    said = f"ValueError: {of_vendor} and {of_service}"
+    result = {"error": said, "notes": [said], "report": {"traceback": ["File a.py", said]}, "target": "demo/a-b-c"}
+    with Ledger.open(ctx) as ledger:
+        run_id = ledger.begin_run("run", "train.py")
+        with contextlib.suppress(ValueError), ledger.effect(run_id, "push", "demo/a", {"message": said}):
+            raise ValueError(said)
+        ledger.end_run(run_id, "failed", 1, error=said, result=result)
+        row = ledger.run(run_id)
+    assert row["error"] == "ValueError: [secret] and [secret]"
+    assert row["result"]["target"] == "demo/a-b-c"
+    content = b"".join(path.read_bytes() for path in ctx.home.iterdir())
+    assert of_vendor.encode() not in content
+    assert of_service.encode() not in content
+
+
 def test_what_no_database_stores_is_stored_as_something_it_does(ctx):
     with Ledger.open(ctx) as ledger:
         run_id = ledger.begin_run(
@@ -463,3 +482,19 @@ def test_effects_of_some_kinds_come_from_every_run_with_its_row(ctx):
             ("collect", "run"),
         ]
         assert ledger.effects_of_kinds(()) == []
+
+
+def test_opening_the_ledger_a_second_time_keeps_the_locks_of_this_process(tmp_path):
+    """SQLite's locks are POSIX locks, which a process loses when it closes the file by any descriptor."""
+    path = tmp_path / "ledger.db"
+    ledger_database.create_file(path)
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("CREATE TABLE t (x)")
+    holder.execute("BEGIN IMMEDIATE")
+    ledger_database.create_file(path)
+    other = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0.1, isolation_level=None).execute('BEGIN IMMEDIATE')"
+    done = subprocess.run(
+        [sys.executable, "-c", other, str(path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    holder.close()
+    assert "database is locked" in done.stderr
