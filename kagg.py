@@ -1695,7 +1695,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, ctx: Context) -> None:
     """Add the options of `run`; those of runs on Kaggle are in plugins/lib/launch/options.py."""
     parser.add_argument("target", help="notebook, script, folder, owner/slug or link; what follows -- reaches a script")
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--on", choices=("local", "kaggle"), default="local", help="where (default: local)")
+    where.add_argument("--on", choices=("local", "kaggle"), help="where (default: local)")
     where.add_argument("--kaggle", dest="on", action="store_const", const="kaggle", help="the same as --on kaggle")
     parser.add_argument("-p", "--param", action="append", default=[], metavar="NAME=VALUE", help="JSON, else text")
     parser.add_argument("--dest", type=Path, help="folder of the result (default: kaggle_results/NAME-RUN)")
@@ -1734,7 +1734,7 @@ def cmd_run(args: argparse.Namespace, ctx: Context) -> int:
         shared("launch.options").refuse_here(args)
     name = re.sub(r"[^\w-]+", "-", path.resolve().stem if path.exists() else parse_ref(args.target).slug
                   or path.stem)[:60]
-    with recorded(ctx, "run", args.target, {"on": args.on, **params}) as run:
+    with recorded(ctx, "run", args.target, {"on": "local", **params}) as run:
         dest = args.dest or Path("kaggle_results") / f"{name}-{run.id}"
         path = path if path.exists() else pull_reference(ctx, args.target, dest / "source")
         run.result = run_target(ctx, path, params=params, timeout_s=timeout_s, dest=dest, args=args.rest,

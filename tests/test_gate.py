@@ -15,7 +15,7 @@ import string
 import tarfile
 import zipfile
 import zlib
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import pytest
 from front_door import QuickContext, close, environment, kagg
@@ -23,9 +23,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_push import runs, sent, versions
 
-from kagg import Exit, load_endpoints
+from kagg import Exit, KaggError, load_endpoints
 from plugins.lib.kaggle.server import LocalKaggle
 from plugins.lib.kaggle.sessions import Limits
+from plugins.lib.secrets.gate import refuse
 
 FEW = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 LETTERS, HEX = string.ascii_letters + string.digits, string.digits + "abcdef"
@@ -40,7 +41,7 @@ TOKENS = {  # made at run time, so that no file of the project holds what looks 
     "Hugging Face": lambda seed: "hf_" + lot(34, LETTERS, seed),
     "GitHub": lambda seed: "gh" + "p_" + lot(36, LETTERS, seed),
     "Kaggle": lambda seed: "KG" + "AT_" + lot(32, HEX, seed),
-    "AWS": lambda seed: "AK" + "IA" + lot(16, string.ascii_uppercase + "234567", seed),
+    "AWS": lambda seed: "AK" + "IA" + lot(15, string.ascii_uppercase + "234567", seed) + "7",  # one in 30 has no digit
     "Anthropic": lambda seed: "sk-" + "ant-api03-" + lot(93, LETTERS, seed) + "AA",
     "Replicate": lambda seed: "r8" + "_" + lot(37, LETTERS, seed),
     "Telegram": lambda seed: lot(9, "123456789", seed) + ":AA" + lot(33, LETTERS, seed),
@@ -169,7 +170,7 @@ def test_parameters_are_part_of_what_leaves(user, server, tmp_path):
     path.write_text("print(1)\n")
     done = kagg(user, "run", path, "--kaggle", "-p", f"key={TOKENS['Hugging Face'](1)}", "--dest", tmp_path / "d")
     assert done.code == Exit.FINDINGS, done
-    assert "the parameters" in done.err
+    assert "command line" in done.err
     assert sent(server) == []
     assert not (tmp_path / "d").exists()
 
@@ -328,6 +329,123 @@ def test_a_token_in_the_name_of_a_file_stops_the_deploy_and_is_not_repeated(ctx,
     done = kagg(ctx, "deploy", folder, "--local", "--name", "service")
     assert done.code == Exit.FINDINGS, done
     assert token not in done.out + done.err
+
+
+@pytest.mark.parametrize("kind", ["Google", "AWS", "Databricks", "GitHub"])
+@pytest.mark.parametrize("name", ["d/{}.txt", "a/{}/b.csv", "d/{}", "data/{}.tar.gz"])
+def test_a_token_in_the_name_of_a_file_or_folder_below_is_found_and_not_repeated(ctx, kind, name):
+    token = {"Google": "AI" + "za" + lot(35, LETTERS, 3), "AWS": "AS" + "IA" + TOKENS["AWS"](3)[4:],
+             "Databricks": "dap" + "i" + lot(32, HEX, 3), "GitHub": TOKENS["GitHub"](3)}[kind]  # fmt: skip
+    file = name.format(token)
+    for parts in (
+        [("a.py", b"x = 1\n"), (file, b"1\n")],
+        [("a.zip", zipped(file, b"1"))],
+        [("a.tgz", tarred(file, b"1"))],
+    ):
+        with pytest.raises(KaggError) as caught:
+            refuse(ctx, file, parts)
+        assert caught.value.code == Exit.FINDINGS
+        assert token not in str(caught.value.message) + str(caught.value.details) + ctx.stderr.getvalue()
+    names = ("/".join((lot(40, HEX, n), f"{lot(64, HEX, n)}.bin")) for n in range(200))
+    refuse(ctx, "x", [("wandb/run-20260101_120000-abcd1234/config.yaml", b"a: 1\n"), *((n, b"1") for n in names)])
+
+
+def test_a_file_with_a_token_in_its_name_and_another_inside_repeats_neither(ctx):
+    name, inside = TOKENS["GitHub"](4), TOKENS["Hugging Face"](5)
+    with pytest.raises(KaggError) as caught:
+        refuse(ctx, "the folder", [(f"d/{name}.py", f"k = '{inside}'\n".encode())])
+    said = caught.value.message + str(caught.value.details) + ctx.stderr.getvalue()
+    assert name not in said
+    assert inside not in said
+    assert "line 1" in caught.value.message
+
+
+# ---------------------------------------------------------------- secrets in use
+
+
+HELD = {
+    "KAGGLE_KEY": lot(32, HEX, 40),
+    "WANDB_API_KEY": lot(40, HEX, 41),
+    "KAGG_SMTP_PASSWORD": lot(16, string.ascii_lowercase, 42),
+    "SERVICE_PASSWORD": 'k/+ "ö%' + lot(8, LETTERS, 43),
+    "KAGG_SLACK_WEBHOOK_URL": "https://hooks.example.org/services/" + lot(30, LETTERS, 44),
+}
+ENCODED = {
+    "as it is": lambda value: f"remember {value} well".encode(),
+    "quoted": lambda value: f"https://example.org/?q={quote(value, safe='')}".encode(),
+    "JSON": lambda value: json.dumps({"x": [value]}).encode(),
+    "base64": lambda value: base64.b64encode(f"me:{value}!".encode()),
+    "UTF-16": lambda value: f"remember {value}".encode("utf-16"),
+    "zip": lambda value: zipped("a/b.txt", f"x {value}".encode()),
+    "tar": lambda value: tarred("a/b.txt", f"x {value}".encode()),
+    "pickle": lambda value: pickled(f" {value} "),
+}
+
+
+@pytest.mark.parametrize("name", HELD)
+@pytest.mark.parametrize("way", ENCODED)
+def test_a_secret_in_use_does_not_leave_whatever_it_looks_like(tmp_path, name, way):
+    ctx = QuickContext(environment(tmp_path, **HELD))
+    content = ENCODED[way](HELD[name])
+    with pytest.raises(KaggError) as caught:
+        refuse(ctx, "the code", [("notes.dat", content)])
+    assert caught.value.code == Exit.FINDINGS
+    found = caught.value.details["findings"]
+    assert HELD[name] not in str(found) + caught.value.message + ctx.stderr.getvalue()
+    if "secret-in-use" in [finding["kind"] for finding in found]:
+        assert f"the value of {name}" in str(found)
+    else:  # the rules were first
+        assert name in ("KAGG_SLACK_WEBHOOK_URL", "SERVICE_PASSWORD", "WANDB_API_KEY")
+    assert len(found) == 1 or (way, name) == ("base64", "SERVICE_PASSWORD")
+    refuse(ctx, "the code", [("notes.dat", content)], [finding["id"] for finding in found])
+    refuse(ctx, "the code", [("notes.dat", ENCODED[way]("nothing that anybody keeps"))])
+
+
+def test_a_secret_in_use_is_named_with_its_cell_or_line_and_found_in_names(tmp_path):
+    ctx, key = QuickContext(environment(tmp_path, **HELD)), HELD["WANDB_API_KEY"]
+    note = json.dumps(notebook_of(cell("# A", "markdown"), cell(f"a = 1\nprint('{key}')"))).encode()
+    packed = f"# module\n\n# cell 3\na = 1\nb = '{key}'\n".encode()
+    places = [("n.ipynb", note, "cell 1 line 2"), ("m.py", packed, "cell 3 line 2"),
+              ("d/a.txt", f"1\n2\nx {key}\n".encode(), "d/a.txt line 3"), (f"d/{key}.txt", b"1\n", "a file's name"),
+              ("a.zip", zipped(f"d/{key}.txt", b"1"), "a.zip (names)")]  # fmt: skip
+    for name, content, where in places:
+        with pytest.raises(KaggError) as caught:
+            refuse(ctx, "it", [(name, content)])
+        assert where in caught.value.message
+        assert key not in caught.value.message + str(caught.value.details)
+
+
+def notebook_of(*cells):
+    return {"cells": list(cells), "metadata": {}, "nbformat": 4, "nbformat_minor": 4}
+
+
+def test_what_the_rules_find_is_not_said_twice_and_allowed_once(tmp_path):
+    token = TOKENS["GitHub"](31)
+    ctx = QuickContext(environment(tmp_path, GITHUB_TOKEN=token))
+    with pytest.raises(KaggError) as caught:
+        refuse(ctx, "it", [("a.py", f"k = '{token}'\n".encode())])
+    (finding,) = caught.value.details["findings"]
+    refuse(ctx, "it", [("a.py", f"k = '{token}'\n".encode())], [finding["id"]])
+
+
+def test_a_short_password_inside_a_longer_word_is_none(tmp_path):
+    ctx = QuickContext(environment(tmp_path, DB_PASSWORD="hunter22"))
+    refuse(ctx, "it", [("a.txt", b"bighunter22x and hunter229")])
+    for text in (b"say hunter22 twice", b"hunter22", b"bighunter22 (hunter22)"):
+        with pytest.raises(KaggError, match="DB_PASSWORD"):
+            refuse(ctx, "it", [("a.txt", text)])
+
+
+@pytest.mark.parametrize("command", [["push"], ["run", "--kaggle"]])
+def test_the_key_of_the_account_is_not_pushed(demo, idle_kaggle, tmp_path, command):
+    key = idle_kaggle.world.accounts.users["demo"]["key"]
+    path = tmp_path / "train-job.py"
+    path.write_text(f"x = 1\nkey = ['{key}']\n")
+    done = kagg(demo, *command, path, *(["--dest", tmp_path / "d"] if "run" in command else []))
+    assert done.code == Exit.FINDINGS, done
+    assert "KAGGLE_KEY" in done.err
+    assert key not in done.out + done.err
+    assert sent(idle_kaggle) == []
 
 
 def test_what_cannot_be_opened_is_said_and_a_link_in_an_archive_is_no_bug(ctx, tmp_path):

@@ -492,7 +492,7 @@ def test_opening_the_ledger_a_second_time_keeps_the_locks_of_this_process(tmp_pa
     holder.execute("CREATE TABLE t (x)")
     holder.execute("BEGIN IMMEDIATE")
     ledger_database.create_file(path)
-    other = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0.1, isolation_level=None).execute('BEGIN IMMEDIATE')"
+    other = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0.1).execute('BEGIN IMMEDIATE')"
     done = subprocess.run(
         [sys.executable, "-c", other, str(path)], capture_output=True, text=True, timeout=60, check=False
     )

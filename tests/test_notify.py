@@ -420,6 +420,34 @@ def test_a_webhook_gets_the_data_of_the_run_as_json(ctx, web):
                         "metrics": {"loss": None, "acc": 0.5}}  # fmt: skip
 
 
+def test_a_message_holds_no_secret_that_the_program_has_said(ctx, web):
+    of_vendor = "sk_" + "live_" + "4eC39HqLyjWDarjtT1zdp7dc"
+    of_service = "0123456789abcdef" * 2 + "01234567"
+    set_env(ctx, WANDB_API_KEY=of_service)
+    web.on("/hook", (200, b"{}", {}))
+    said = f"ValueError: {of_vendor}, {of_service}"
+    data = {"run_id": "a-1", "error": said, "traceback": [said], "metrics": {"loss": 0.5}}
+    assert notifying.notify(ctx, [f"webhook:{web.url}/hook"], f"failed: {said}", said, data) == []
+    (request,) = web.requests
+    assert of_vendor not in request.body.decode()
+    assert of_service not in request.body.decode()
+    document = json.loads(request.body)
+    assert document["title"] == "failed: ValueError: [secret], [secret]"
+    assert (document["run_id"], document["metrics"]) == ("a-1", {"loss": 0.5})
+    assert document["traceback"] == ["ValueError: [secret], [secret]"]
+
+
+def test_why_a_notifier_failed_holds_no_secret_either(ctx, monkeypatch):
+    of_vendor = "sk_" + "live_" + "4eC39HqLyjWDarjtT1zdp7dc"
+
+    def fail(*_args, **_more):
+        raise ValueError("refused " + "x" * 270 + f" {of_vendor}")
+
+    monkeypatch.setattr(room(ctx, "notify", "webhook"), "send", fail)
+    (failed,) = notifying.notify(ctx, ["webhook:https://example.org/"], "t", "b", {})
+    assert of_vendor[:12] not in failed + ctx.stderr.getvalue()
+
+
 def test_a_webhook_is_signed_over_time_and_body(ctx, web):
     secret = "signing-" + "77aa88bb"
     set_env(ctx, KAGG_WEBHOOK_SECRET=secret)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kagg import shared
@@ -17,6 +18,7 @@ PLUGIN = {"api": 1, "summary": "go on with a run on Kaggle: follow it, fetch its
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `attach`."""
     parser.add_argument("run", help="a run's id, its kernel (see: ps), or last")
+    parser.add_argument("--dest", type=Path, help="folder of the result (default: where the run was to leave it)")
     parser.add_argument("--max-wait", metavar="TIME", help="for a free session, if it has none (default: the run's)")
 
 

@@ -1,7 +1,8 @@
 """Choose what a session runs on: which names Kaggle knows, which it retired, and how long a session may last.
 
 Names and limits: the official client's source (version 2.2.5) and kaggle.com/docs/notebooks, looked up in 2026. The
-server takes a name that it does not know without a word, so the session itself checks what it got.
+server takes a name that it does not know without a word, so the session itself looks what it got, as far as the name
+says which GPU it means.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 from typing import Any, NamedTuple
 
 from kagg import KaggError, bad_input
+from plugins.lib.launch.in_session_device import model_of
 
 DEVICES = ("cpu", "gpu", "tpu")
 DEFAULTS = {"cpu": "", "gpu": "NvidiaTeslaT4", "tpu": "TpuV5E8"}
@@ -94,7 +96,7 @@ def choose(device: str | None = None, accelerator: str | None = None) -> Choice:
     given = str(accelerator).strip()
     if not re.fullmatch(r"[A-Za-z0-9][\w -]{0,63}", given, re.ASCII):
         raise bad_input(f"{given[:64]!r} is no accelerator", "see: python kagg.py info")
-    name, note = _resolved(given)
+    name, note = _resolved(given, device)
     found = device_of(name) or device or "gpu"
     if device and found != device:
         raise _contradiction(device, given, name, found)
@@ -105,7 +107,7 @@ def _choice(device: str, accelerator: str, note: str) -> Choice:
     return Choice(device, accelerator, device.upper(), note)
 
 
-def _resolved(given: str) -> tuple[str, str]:
+def _resolved(given: str, device: str | None) -> tuple[str, str]:
     """Return Kaggle's name for what the user wrote ("" = CPU) and what to say about it."""
     if device_of(given) == "cpu":
         return "", ""
@@ -117,7 +119,10 @@ def _resolved(given: str) -> tuple[str, str]:
         return name, ""
     near = difflib.get_close_matches(_key(given), spelled, 1, 0.8)
     hint = f"; did you mean {spelled[near[0]]}?" if near else ""
-    return given, f"{given} is not known here, and Kaggle takes unknown names silently; the session checks it{hint}"
+    kind = (device_of(given) or device or "gpu").upper()
+    model = model_of(given).upper() if kind == "GPU" else ""
+    check = f"goes on only with a GPU that is a {model}" if model else f"checks only that there is a {kind}"
+    return given, f"{given} is not known here, and Kaggle takes unknown names silently; the session {check}{hint}"
 
 
 def _contradiction(device: str, given: str, name: str, found: str) -> KaggError:

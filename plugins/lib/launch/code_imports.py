@@ -1,7 +1,8 @@
 """Find the local modules and scripts that a script or notebook uses, directly or through others of them.
 
 Imports are followed as Python would find them beside the script, and below folders that the code adds to sys.path; of
-a package all modules count. So do scripts that the code names: in a text, in %run, and in shell lines.
+a package all modules count. So do scripts that the code names: in a text, in %run, and in shell lines. Beside a
+pyproject.toml modules are found below src/, too.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 MAX_MODULES = 2_000
 SHOWN = 5
 REQUIREMENTS = "requirements.txt"
+PROJECT = ("pyproject.toml", "setup.cfg", "setup.py")  # beside it, src/ is where a project's own modules are
 SKIPPED = frozenset({"__pycache__", ".ipynb_checkpoints", "node_modules"})
 SCRIPT = re.compile(r"[\w./-]+\.(?:py|ipynb|sh)\b")
 RUN = re.compile(r"%run\s+(?:-\w+\s+)*['\"]?([\w./-]+)")
@@ -43,12 +45,23 @@ class Found(NamedTuple):
     def notes(self, sent: dict[str, Path]) -> Iterator[str]:
         """Yield what people should know about files that may be missing."""
         missing = sorted(self.named - set(sent))
-        if missing:
-            more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
-            yield f"note: the code names {', '.join(missing[:SHOWN])}{more}; to send them: --include"
+        outside = [name for name in missing if name.startswith("../")]
+        if inside := [name for name in missing if name not in outside]:
+            yield f"note: the code names {_some(inside)}; to send {_them(inside)}: --include"
+        if outside:
+            how = f"attach {_them(outside)} as a dataset (--dataset), or run the folder above with --entry"
+            yield f"note: the code names {_some(outside)}, outside of its folder; {how}"
         if self.dynamic:
             names = ", ".join(sorted(self.dynamic)[:SHOWN])
             yield f"note: {names} imports modules by computed names; to send them: --include"
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+
+
+def _them(names: list[str]) -> str:
+    return "it" if len(names) == 1 else "them"
 
 
 class _Texts(NamedTuple):
@@ -65,11 +78,16 @@ def imported(folder: Path, entry: Path) -> Found:
         KaggError: USAGE for a file that cannot be read or is no notebook, or for too many modules.
     """
     search = _Search(folder)
+    project = [name for name in PROJECT if search.is_file(name)][:1]
+    if project:
+        search.base("src")
     search.follow(entry.name, entry)
     while search.waiting:
         name = search.waiting.pop()
         search.follow(name, search.files[name])
     search.requirements(REQUIREMENTS)
+    if any(name.startswith("src/") for name in search.files) or REQUIREMENTS not in search.files:
+        search.files.update((name, folder / name) for name in project)
     return Found(search.files, search.named, search.dynamic)
 
 

@@ -100,6 +100,8 @@ def attach(args: argparse.Namespace, ctx: Context) -> int:
     max_wait_s = parse_duration(args.max_wait) if args.max_wait else None
     run_id, attempt = _found(ctx, args.run)
     state = State.load(ctx, attempt)
+    if args.dest:
+        state.reach(state.document["stage"], dest=str(args.dest.resolve()))
     with taken_over(ctx, run_id) as row, _left(ctx, row, attempt):
         result = resume(
             ctx, attempt, effect=row.effect, on_event=lambda event: show_event(ctx, event), max_wait_s=max_wait_s
@@ -131,9 +133,14 @@ def _found(ctx: Context, text: str) -> tuple[str, str]:
             slug = text.rpartition("/")[2]
             rows = [row for row in ledger.runs(10_000) if (row["params"] or {}).get("attempt") == slug]
         if rows and (rows[0]["params"] or {}).get("attempt"):
+            if not _is_known(ctx, rows[0]) and rows[0]["status"] in ("failed", "interrupted"):
+                words = f"run {rows[0]['id']} ended before anything was pushed: {rows[0]['error'] or 'no reason given'}"
+                raise bad_input(words, "start it again")
             return rows[0]["id"], rows[0]["params"]["attempt"]
         attempt = journal.find(ledger, text) if text != "last" else None
     if attempt and attempt.job_id is not None:
         hint = f"python kagg.py batch FILE --resume {attempt.run_id}, with --retry-failed when the job has failed"
         raise KaggError(f"{text} belongs to a batch, which goes on with it", code=Exit.USAGE, hint=hint)
+    if attempt:
+        return attempt.run_id, attempt.attempt
     raise bad_input(f"there is no run on Kaggle named {text[:80]!r}", "see: python kagg.py ps --all")

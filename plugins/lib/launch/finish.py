@@ -5,19 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kagg import LIVE_STATES, Exit, KaggError, Ref, write_atomic
 from plugins.lib import notifying, tracking
 from plugins.lib.kaggle.collect import collect_outputs
-from plugins.lib.kaggle.session import delete_kernel
 from plugins.lib.launch import quota
+from plugins.lib.launch.cleaning import clean_up, delete_tokens, deleted
 from plugins.lib.launch.follow import GONE, Ended, spell
 from plugins.lib.launch.git_token import is_token_dataset
 from plugins.lib.launch.results import Results, fetch_results
-from plugins.lib.launch.transport_dataset import delete_code_dataset
 from plugins.lib.local_run import Verdict
 from plugins.lib.metrics import read_metrics
 from plugins.lib.secrets.hide import hide, hide_all
@@ -43,19 +41,21 @@ def finish(launch: Launch, ref: Ref, ended: Ended | None) -> dict[str, Any]:
     if ended is not None:
         record = _record(launch, ref, ended)
         if ended.state not in LIVE_STATES:
-            _delete_tokens(launch, ref)  # whatever becomes of the results: nobody needs them any more
+            delete_tokens(launch, ref)  # whatever becomes of the results: nobody needs them any more
             record |= _collected(launch, ref, ended, record)
         if ended.state in LIVE_STATES or "collection_error" in record:  # `attach` goes on with it
             _tell(launch, record)
             return _written(launch, record)
         state.reach("collected", record=record)
     record = dict(state.document["record"])
-    record["deleted"] = _clean_up(launch, ref, record)
+    record["deleted"] = clean_up(launch, ref, record)
     if launch.plan.wanted.track and not record.get("tracked"):
         record["tracked"] = {"to": launch.plan.wanted.track, "failed": _track(launch, record)}
     _written(launch, record)
     state.reach("over", record=record)
     _tell(launch, record)
+    if launch.plan.wanted.keep and record["url"]:
+        launch.ctx.say(f"kept on Kaggle: {record['url']}")
     return record
 
 
@@ -143,7 +143,9 @@ def _read(launch: Launch, results: Results, record: Mapping[str, Any]) -> dict[s
     output = launch.dest / "output"
     found: dict[str, Any] = {"outputs": results.files, "verified": results.verified}
     if results.summary and record["status"] == "complete":
-        found |= hide_all(launch.ctx, _from_summary(results.summary))
+        found |= hide_all(
+            launch.ctx, _from_summary(results.summary, str(launch.state.document["pushed"].get("at") or ""))
+        )
     for fault in results.faults:
         launch.ctx.say(f"note: {fault}", -1)
     found["notes"] = hide_all(launch.ctx, results.faults)
@@ -171,8 +173,8 @@ def _verified(launch: Launch, path: str, record: Mapping[str, Any]) -> dict[str,
         code, first = Exit.FINDINGS, _not_as_asked(lines)
     except KaggError as error:  # the file was there when the run began; the results are kept all the same
         lines, code, first = [error.message], error.code, error.message
-    for line in lines:
-        launch.ctx.say(f"verify: {line}", -1)
+    for line in lines[1:]:  # the first is in the error
+        launch.ctx.say(f"verify: {line}")
     found: dict[str, Any] = {"findings": lines}
     return found | ({"exit": int(code), "error": first} if lines and record["status"] == "complete" else {})
 
@@ -188,14 +190,23 @@ def _check_source(launch: Launch, summary: Mapping[str, Any]) -> None:
         raise KaggError(f"{launch.state.attempt} ran other code than was sent", code=Exit.INTEGRITY)
 
 
-def _from_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
+def _session_times(summary: Mapping[str, Any], pushed_at: str) -> dict[str, Any]:
+    """Return how long the session was queued and ran by its own clock: we may have watched a part of it only."""
+    started, ended = str(summary.get("started") or ""), str(summary.get("ended") or "")
+    found = {"queued_s": quota.elapsed_s(pushed_at, started), "running_s": quota.elapsed_s(started, ended)}
+    return {name: round(value, 1) for name, value in found.items() if value is not None}
+
+
+def _from_summary(summary: Mapping[str, Any], pushed_at: str) -> dict[str, Any]:
     """Return the record's fields that the session's own summary decides."""
-    status = str(summary["status"])
+    status, error = str(summary["status"]), summary.get("error")
+    if status == "setup" and summary.get("stage"):
+        error = f"the program did not start: {summary['stage']}: {error}"
     code = SETUP_EXITS.get(str(summary.get("stage") or "")) if status == "setup" else None
     return {
         "status": "error" if status == "setup" else status,
         "exit_code": summary["exit_code"],
-        "error": summary.get("error"),
+        "error": error,
         "cell": summary.get("cell"),
         "traceback": list(summary.get("traceback") or []),
         "stage": summary.get("stage") or None,
@@ -203,6 +214,7 @@ def _from_summary(summary: Mapping[str, Any]) -> dict[str, Any]:
         "times": summary.get("times"),
         "git_commit": summary.get("git_commit") or None,
         "duration_s": summary.get("duration_s") or 0.0,
+        **_session_times(summary, pushed_at),
         "session": {key: summary.get(key) for key in ("started", "ended", "kagg_version", "source_sha256")},
         **({"exit": int(code)} if code else {}),
     }
@@ -223,21 +235,6 @@ def _cost(launch: Launch, record: Mapping[str, Any]) -> str:
     after = (record.get("quota") or {}).get("after")
     left = quota.from_document(after).words(launch.plan.choice.device) if after else "quota unknown"
     return f"; {spell(record['running_s'])} of {launch.plan.choice.slot} used, {left}"
-
-
-def _clean_up(launch: Launch, ref: Ref, record: Mapping[str, Any]) -> bool:
-    """Delete the kernel and the datasets made for it once the results are here; tell whether nothing is left."""
-    wanted = launch.plan.wanted
-    made = [str(name) for name in (launch.state.document.get("code") or {}).get("created") or []]
-    whole = record["verified"] or (launch.plan.plain and record["status"] == "complete")
-    if wanted.keep or record.get("gone"):
-        return bool(record.get("gone"))
-    if not whole and record["status"] == "complete":
-        return False
-    _make_durable(launch)  # what is deleted on Kaggle cannot be fetched again
-    targets = [("delete-kernel", f"{ref.owner}/{ref.slug}")]
-    targets += [("delete-dataset", name) for name in made if not is_token_dataset(name)]
-    return not [target for kind, target in targets if not _deleted(launch, ref, kind, target)]
 
 
 def stopped(launch: Launch) -> dict[str, Any]:
@@ -268,7 +265,7 @@ def give_back(launch: Launch, error: KaggError) -> None:
     if state.has("pushing") or not made:
         return
     for name in filter(is_token_dataset, made):
-        _deleted(launch, Ref("kaggle"), "delete-dataset", name)
+        deleted(launch, Ref("kaggle"), "delete-dataset", name)
         state.reach("begun")  # another try makes it anew
     if left := [name for name in made if not is_token_dataset(name)]:
         launch.ctx.say(f"{', '.join(left)} stays on Kaggle until: attach {state.attempt}, or reap", -1)
@@ -281,34 +278,6 @@ def results_are_here(launch: Launch) -> bool:
         (output / str(file["path"])).is_file() and (output / str(file["path"])).stat().st_size == file["size_bytes"]
         for file in record.get("outputs") or []
     )
-
-
-def _delete_tokens(launch: Launch, ref: Ref) -> None:
-    made = (launch.state.document.get("code") or {}).get("created") or []
-    for name in filter(is_token_dataset, map(str, made)):
-        _deleted(launch, ref, "delete-dataset", name)
-
-
-def _make_durable(launch: Launch) -> None:
-    """Wait until the results are on the disk."""
-    for path in sorted((launch.dest / "output").rglob("*")):
-        if path.is_file() and not path.is_symlink():
-            with path.open("rb") as stream:
-                os.fsync(stream.fileno())
-
-
-def _deleted(launch: Launch, ref: Ref, kind: str, target: str) -> bool:
-    """Delete one thing on Kaggle and tell whether it is gone."""
-    try:
-        with launch.effect(kind, target, {"attempt": launch.state.attempt}):
-            if kind == "delete-kernel":
-                delete_kernel(launch.ctx, ref._replace(version=None))
-            else:
-                delete_code_dataset(launch.ctx, target, attempt=launch.state.attempt)
-    except KaggError as error:
-        launch.ctx.say(f"{target} is left on Kaggle: {error.message}; remove it with: python kagg.py reap", -1)
-        return False
-    return True
 
 
 def _track(launch: Launch, record: Mapping[str, Any]) -> list[str]:

@@ -13,6 +13,7 @@ import contextlib
 import gzip
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -20,7 +21,7 @@ import threading
 import time
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plugins.lib.launch.in_session_base import STDOUT, CodeError, StageError, StoppedError, say
 from plugins.lib.launch.in_session_device import check_device
@@ -43,6 +44,9 @@ from plugins.lib.launch.in_session_inputs import find_inputs
 from plugins.lib.launch.in_session_process import Program, verdict
 from plugins.lib.launch.in_session_requirements import install
 from plugins.lib.launch.in_session_watch import TEMP, Checkpoints
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 RUNNER_ENTRY = "plugins/lib/notebook_runner.py"
 
@@ -140,6 +144,9 @@ class Session:
     def environment(self) -> dict[str, str]:
         """Return the environment of the user's program."""
         env = dict(os.environ, **self.config["env"], PYTHONUNBUFFERED="1", PYTHONIOENCODING="utf-8")
+        paths = [str(WORKING / name) for name in import_folders(self.files, self.config["entry"])]
+        if paths:
+            env["PYTHONPATH"] = os.pathsep.join([*paths, *filter(None, [env.get("PYTHONPATH")])])
         env["KAGG_INPUT_DIR"] = str((WORKING / self.config["entry"]).parent)
         env["KAGG_INPUTS"] = json.dumps(self.inputs, sort_keys=True)
         env["KAGG_SCRATCH_DIR"] = str(self.base / "work")
@@ -240,6 +247,21 @@ class Session:
             "manifest": manifest,
             "skipped": skipped,
         }
+
+
+def import_folders(files: Iterable[str], entry: str) -> list[str]:
+    """Return the folders, of a project that could be installed, that hold its modules and are not found by themselves.
+
+    One with a module that would hide the standard library's is left out: PYTHONPATH comes before that.
+    """
+    names = set(files)
+    if not names & {"pyproject.toml", "setup.cfg", "setup.py"}:
+        return []
+    has_src = any(name.startswith("src/") and name.endswith(".py") for name in names)
+    top = "src/" if has_src and "src/__init__.py" not in names else ""
+    found = [re.fullmatch(r"([^/]+?)(?:/__init__)?\.py", name[len(top) :]) for name in names if name.startswith(top)]
+    hidden = {match[1] for match in found if match} & set(getattr(sys, "stdlib_module_names", ())) - {"test"}
+    return [] if hidden or not (top or "/" in entry) else [top]
 
 
 def failure(error: Exception) -> dict[str, Any]:

@@ -26,6 +26,8 @@ GPUS = {
     "NvidiaRtxPro6000": ("RTX PRO 6000", 1),
     "NvidiaTeslaP100": ("P100", 1),
 }
+# Other names that say a model, between what its maker is called and what is no part of it: NvidiaB200, NvidiaL4X4.
+MODEL = re.compile(r"nvidia(?:tesla)?([a-z]+\d\w*?)(?:[1-9]\d{1,2}gb)?(?:sxm\d?|pcie|nvl)?(?:x\d{1,2})?(?:highmem)?")
 
 # A GPU that is there can still be unusable: a torch without code for it fails only at the first kernel.
 TORCH_PROBE = """
@@ -82,11 +84,12 @@ def _check_simulated(device: str, accelerator: str, simulated: str) -> None:
 def _gpus(accelerator: str) -> list[str]:
     """Return the names of the GPUs when they are what `accelerator` means and torch, if any, can use them."""
     word, count = GPUS.get(accelerator, ("", 1))
+    model = _joined_words(word) or model_of(accelerator)
     wanted = f"wanted {accelerator or 'a GPU'}" + (f" ({count} x {word})" if word else "")
     names, reason = _listed_gpus()
     if not names:
         raise StageError("device", f"{wanted}, found no GPU ({reason})")
-    fitting = [name for name in names if f" {word} " in _words(name)] if word else names
+    fitting = [name for name in names if _is_model(name, model)] if model else names
     if len(fitting) < count:
         raise StageError("device", f"{wanted}, found {', '.join(names)}")
     if importlib.util.find_spec("torch") is None:
@@ -98,9 +101,21 @@ def _gpus(accelerator: str) -> list[str]:
     return names
 
 
-def _words(name: str) -> str:
-    """Return a name as words between single spaces, so that T4 is not found in T400."""
-    return " " + " ".join(re.findall(r"[A-Za-z0-9]+", name)) + " "
+def model_of(accelerator: str) -> str:
+    """Return the model that an accelerator's name says, as b200 for NvidiaB200; "" when it says none."""
+    found = MODEL.fullmatch(_joined_words(accelerator))
+    return found[1] if found else ""
+
+
+def _joined_words(name: str) -> str:
+    return "".join(re.findall(r"[a-z0-9]+", name.lower()))
+
+
+def _is_model(name: str, model: str) -> bool:
+    """Tell whether whole words of a name, without what is between them, are the model: T4 is not found in T400."""
+    words = re.findall(r"[a-z0-9]+", name.lower())
+    places = range(len(words) + 1)
+    return any("".join(words[begin:end]) == model for end in places for begin in range(end))
 
 
 def _listed_gpus() -> tuple[list[str], str]:

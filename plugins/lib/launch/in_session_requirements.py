@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import importlib.metadata
 import os
 import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from plugins.lib.launch.in_session_base import StageError, say
 from plugins.lib.launch.in_session_files import WORKING
@@ -28,6 +30,8 @@ def install(lines: list[str], file: str, base: Path) -> None:
     Raises:
         StageError: pip could not.
     """
+    if file.endswith(".toml"):
+        lines, file = [*lines, *project_dependencies(file)], ""
     wanted = list(lines)
     if file:
         wanted += (WORKING / file).read_text(encoding="utf-8-sig").splitlines()
@@ -59,6 +63,36 @@ def install(lines: list[str], file: str, base: Path) -> None:
     )
     why = "; is the session's internet off? Then attach wheels as a dataset" if OFFLINE.search(said) else ""
     raise StageError("requirements", errors[-1][:300] + why)
+
+
+def project_dependencies(file: str) -> list[str]:
+    """Return what [project] of a pyproject.toml needs; without an answer, say why."""
+    toml = _toml_reader()
+    try:
+        found = toml.loads((WORKING / file).read_text(encoding="utf-8-sig")) if toml else None
+    except (OSError, ValueError) as error:
+        say(f"{file} cannot be read, so nothing that it names is installed: {error}")
+        return []
+    if found is None:
+        say(f"this Python does not read {file}, so nothing that it names is installed; --pip names what is needed")
+        return []
+    project, tool = (found.get(name) if isinstance(found.get(name), dict) else {} for name in ("project", "tool"))
+    listed, dynamic, poetry = project.get("dependencies"), project.get("dynamic"), tool.get("poetry")
+    if isinstance(listed, list):
+        return [" ".join(line.split()) for line in listed if isinstance(line, str)]
+    if (isinstance(dynamic, list) and "dependencies" in dynamic) or (
+        isinstance(poetry, dict) and "dependencies" in poetry
+    ):
+        say(f"what {file} needs is not in its [project], so it is not installed; --pip names what is needed")
+    return []
+
+
+def _toml_reader() -> Any:
+    """Return a module that reads TOML: Python has one since 3.11, and pip carries one for those before."""
+    for name in ("tomllib", "tomli", "pip._vendor.tomli"):
+        with contextlib.suppress(ImportError):
+            return importlib.import_module(name)
+    return None
 
 
 def _is_installed(line: str) -> bool:

@@ -26,6 +26,7 @@ KINDS = ("push", "dataset", "collect", "delete-kernel", "delete-dataset")
 SLUG = re.compile(r"(?P<name>.+)-(?P<day>\d{8})-(?P<time>\d{4})-[0-9a-f]{6}")
 ASK_FOR = timedelta(days=3)  # after its push: a session lasts 12 h at most, and waits for a machine for some hours
 STATUS_CALLS_AT_ONCE = 8
+SEARCHED = 10_000  # newest runs that a name is looked for in
 GONE = "GONE"  # states of ours beside Kaggle's: no such kernel, or nobody knows
 UNKNOWN = "UNKNOWN"
 MISSING = (403, 404)  # Kaggle answers 403 for what is not there, too
@@ -209,7 +210,29 @@ def find(ledger: Ledger, text: str) -> Attempt:
             raise KaggError(words, code=Exit.USAGE, hint=f"name one: {some}", details={"several": len(found)})
     near = difflib.get_close_matches(wanted, [one.attempt for one in known], 3, 0.6)
     hint = f"did you mean {', '.join(near)}?" if near else "see the runs with: python kagg.py ps --all"
-    raise bad_input(f"there is no run {wanted[:80]!r} on Kaggle in the journal", hint)
+    raise bad_input(f"no run on Kaggle is named {wanted[:80]!r}", hint)
+
+
+def spelled_out(ctx: Context, ledger: Ledger, text: str) -> str:
+    """Return the attempt that last or last~N means, of those that have begun; any other text as it is.
+
+    Raises:
+        KaggError: USAGE when there are not so many.
+    """
+    back = re.fullmatch(r"last(?:~(\d{1,6}))?", text.strip())
+    if not back:
+        return text
+    rows = ledger.runs(SEARCHED, command="run")
+    found = [str(name) for row in rows if (name := (row["params"] or {}).get("attempt")) and _has_begun(ctx, str(name))]
+    number = int(back[1] or 0)
+    if number >= len(found):
+        some = f"there are {len(found)}" if found else "there is none"
+        raise bad_input(f"no run on Kaggle is {text.strip()!r}: {some}", "see: python kagg.py ps --all")
+    return found[number]
+
+
+def _has_begun(ctx: Context, attempt: str) -> bool:
+    return bool(SLUG.fullmatch(attempt)) and (ctx.home / "runs" / attempt / "state.json").is_file()
 
 
 # ---------------------------------------------------------------- from Kaggle

@@ -145,9 +145,19 @@ def _check_inputs(launch: Launch, reply: Mapping[str, Any]) -> None:
         except KaggError as error:
             ctx.say(f"{error.message}; {ref} still runs, end it with: python kagg.py stop {ref}", -1)
         hint = "mend the names, wait until new ones are processed, or give --allow-missing-inputs"
-        raise service_error(f"Kaggle refused {len(inputs)} inputs: {', '.join(inputs)}", hint, refused_inputs=inputs)
+        named = [_input_words(item) for item in inputs]
+        what = f"an input: {named[0]}" if len(named) == 1 else f"{len(named)} inputs: {', '.join(named)}"
+        raise service_error(f"Kaggle refused {what}", hint, refused_inputs=inputs)
     for item in inputs:
-        ctx.say(f"Kaggle runs it without {item}", -1)
+        ctx.say(f"Kaggle runs it without {_input_words(item)}", -1)
+
+
+def _input_words(item: str) -> str:
+    """Return what the record calls "DatasetSources: owner/slug" for people."""
+    kind, _, name = item.partition(": ")
+    if kind == "not confirmed":
+        return f"{name} (not confirmed)"
+    return f"{kind.removesuffix('Sources').lower()} {name}"
 
 
 def find_pushed(ctx: Context, document: Mapping[str, Any], text: str) -> dict[str, Any] | None:

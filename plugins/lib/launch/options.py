@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("on Kaggle")
     group.add_argument("--device", choices=("cpu", "gpu", "tpu"), help="what to run on (default: cpu)")
     group.add_argument("--accelerator", metavar="NAME", help="NvidiaTeslaT4, TpuV5E8 ...; see: info")
-    quick = "a short run: KAGG_QUICK_TEST=1, --quick-test for a script that knows it, 10 minutes at most"
+    quick = "a short run: KAGG_QUICK_TEST=1, --quick-test for a script that knows it, 10 minutes unless --timeout"
     group.add_argument("--quick-test", action="store_true", help=quick)
     for option in ("dataset", "competition", "kernel"):
         group.add_argument(f"--{option}", action="append", metavar="REF", help=f"attach a {option}; may be repeated")

@@ -173,7 +173,7 @@ def _from_elsewhere(ctx: Context, ref: str, status: KernelStatus, item: Mapping[
         return []
     age_s, device = journal.slug_age_s(ctx, ref), device_of(item)
     young = age_s is None or age_s < ELSEWHERE_S
-    why = "not in this journal" + (", perhaps another machine's" if young else "")
+    why = "not known here" + (", perhaps another machine's" if young else "")
     burned = burned_s(device, status.state, age_s)
     return [Orphan("kernel", ref, run, why, status.state, age_s, device, burned, young)]
 
@@ -216,7 +216,7 @@ def _dataset_orphans(
             continue
         age_s = journal.age_s(ctx, attempt.begun if attempt else str(listed[ref].get("lastUpdated") or ""))
         young = attempt is None and (age_s is None or age_s < ELSEWHERE_S)
-        why = "made for a run that is over" if attempt else "not in this journal"
+        why = "made for a run that is over" if attempt else "not known here"
         why += ", perhaps another machine's" if young else ""
         found.append(Orphan("dataset", ref, attempt.attempt if attempt else "", why, age_s=age_s, elsewhere=young))
     return found

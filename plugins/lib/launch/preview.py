@@ -38,7 +38,7 @@ def preview(ctx: Context, path: Path, params: dict[str, Any], args: Sequence[str
     document = {
         "dry_run": True,
         "entry": str(plan.entry),
-        "kernel": f"{plan.body['slug'].partition('/')[0]}/{new_attempt(ctx, plan.entry)}",
+        "kernel": f"{plan.body['slug'].partition('/')[0]}/{new_attempt(ctx, plan.path.resolve())}",
         "code": code,
         "device": plan.choice.device,
         "accelerator": plan.choice.accelerator or None,
@@ -85,7 +85,7 @@ def _lines(document: dict[str, Any], plan: Plan, cost: quota.Cost, found: quota.
     if code["transport"] == "git":
         lines += [f"               {line}" for line in git_sync.status_lines(code)]
     else:
-        lines += [f"               {name}  {size} bytes" for name, size in list(files.items())[:SHOWN]]
+        lines += [f"               {name}  {_count(size, 'byte')}" for name, size in list(files.items())[:SHOWN]]
         lines += [f"               and {len(files) - SHOWN} more"] if len(files) > SHOWN else []
     lines += [f"entry        {document['entry']}"]
     lines += [f"arguments    {' '.join(document['args'])}"] if document["args"] else []
@@ -103,4 +103,8 @@ def _sizes(code: dict[str, Any]) -> str:
     if "size_bytes" not in code:
         return ""
     packed = f", {code['packed_bytes']} packed" if "packed_bytes" in code else ""
-    return f", {len(code['files'])} files, {code['size_bytes']} bytes{packed}"
+    return f", {_count(len(code['files']), 'file')}, {_count(code['size_bytes'], 'byte')}{packed}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -19,7 +19,7 @@ from kagg import MAX_SOURCE_BYTES, VERSION, bad_input
 from plugins.lib.launch.parameters import check_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
 
     from plugins.lib.launch.code import Code
 
@@ -44,7 +44,8 @@ class Order(NamedTuple):
 
     `limit_s` counts from the start of the session (0: no limit); the program then gets SIGTERM, and SIGKILL `grace_s`
     later. `inputs` are "datasets/owner/slug", "competitions/slug", "notebooks/owner/slug", "models/o/m/f/v/1".
-    `requirements_file` is a path in the code. `checkpoints` are shell patterns for names below the scratch folders.
+    `requirements_file` is a path in the code: one of pip's, or a pyproject.toml. `checkpoints` are shell patterns for
+    names below the scratch folders.
     """
 
     run_id: str
@@ -99,6 +100,11 @@ def build(order: Order) -> str:
             "leave files out with --exclude, or send the code as a dataset: --code dataset",
         )
     return text
+
+
+def requirements_in(files: Container[str]) -> str:
+    """Return the file of a tree that says what is to be installed, "" when there is none."""
+    return next((name for name in ("requirements.txt", "pyproject.toml") if name in files), "")
 
 
 def line_count(text: str) -> int:

@@ -79,14 +79,27 @@ def _found(used: Search, opener: Opener, parts: Iterable[tuple[str, bytes]]) -> 
     for part, whole in parts:
         names.append(part)
         opener.left = max(opener.left, 0)
+        held: list[tuple[str, str, Finding]] = []
         for name, content in opener.files(part, whole):
             records = _records(name, content)
             if len(records) >= MAX_RECORDS:
                 yield name, Finding("too-many", "error", f"not fewer than {MAX_RECORDS} secrets: more are not listed")
-            for _, finding in findings([*records, *_in_use(used, name, content, records)]):
+            for _, finding in findings(records):
                 yield name, _placed(finding, name, content)
+            in_use = findings(_in_use(used, name, content, records))
+            held += [(name, record.value, _placed(finding, name, content)) for record, finding in in_use]
+        yield from _innermost(part, held)
     for _, finding in findings(_in_names(used, names)):
         yield "a file's name", finding._replace(line=None, column=None)
+
+
+def _innermost(part: str, held: list[tuple[str, str, Finding]]) -> Iterator[tuple[str, Finding]]:
+    """Yield (file, finding) of (file, value, finding), without what an archive only repeats of its files."""
+    around = {(part, value) for name, value, _ in held if name != part}
+    for name, value, _ in held:
+        place = name.removesuffix(NAMES) + "/" * name.endswith(NAMES)
+        around |= {(place[: cut.start()], value) for cut in re.finditer("/", place)}
+    yield from ((name, finding) for name, value, finding in held if (name, value) not in around)
 
 
 def _records(name: str, content: bytes) -> list[Record]:

@@ -50,7 +50,8 @@ PLAIN = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 LONE_WORD = re.compile(r"[a-z]+|[A-Z]+|[A-Z][a-z]+")
-WORDS = re.compile(r"[A-Za-z]+(?:[-_. ][A-Za-z]+)*")
+_WORD = r"(?:[a-z]+|[A-Z]+|[A-Z]?[a-z]{2,}(?:[A-Z][a-z]{2,})*)"  # letters in any order are none: they are random
+WORDS = re.compile(rf"{_WORD}(?:[-_. ]{_WORD})*")
 PATH = re.compile(r"~?(?:/[a-z][a-z0-9_.-]*){2,}/?|\.{1,2}/.*|~/.*|[A-Za-z]:[\\/].*|file:.*", re.DOTALL)
 PLAIN_CHARACTERS = re.compile(r"[A-Za-z0-9_.~-]+")
 
@@ -65,7 +66,7 @@ class Hit(NamedTuple):
     @property
     def title(self) -> str:
         """Say what it is."""
-        return f"the value of {self.name}" if self.name else "a secret that is in use"
+        return f"the value of {self.name}" if self.name else "one of kagg's own secrets"
 
 
 def secrets_in_use(env: Mapping[str, str]) -> dict[str, str]:
@@ -122,12 +123,23 @@ def _is_secret(value: str, by_name: str = "") -> bool:
 
 
 def forms(value: str) -> set[str]:
-    """Return how a value is written in texts: as it is, quoted for URLs and for JSON, within base64."""
+    """Return how a value is written in texts."""
+    return _clear_forms(value) | _base64_forms(value)
+
+
+def _clear_forms(value: str) -> set[str]:
+    """Return a value as it is, and quoted for URLs and for JSON."""
     found = {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
     whole = value.encode("utf-8", "surrogatepass")
     if not PLAIN_CHARACTERS.fullmatch(value):
         quoted = {quote(whole, safe=""), quote(whole), quote(whole, safe="").replace("%20", "+")}
         found |= quoted | {re.sub(r"%..", lambda code: code[0].lower(), one) for one in quoted}
+    return found
+
+
+def _base64_forms(value: str) -> set[str]:
+    """Return what stands in the base64 of every text that holds the value."""
+    found, whole = set[str](), value.encode("utf-8", "surrogatepass")
     for before in range(3):  # bytes of another text that share a group of three with it
         text = base64.b64encode(bytes(before) + whole).decode()
         inner = text[(0, 2, 3)[before] : len(text) - (0, 3, 2)[(before + len(whole)) % 3] * bool(text.endswith("="))]
@@ -144,10 +156,14 @@ class Search:
 
         self.named = named
         self.by_form: dict[bytes, str] = {}
+        self.bounded: set[bytes] = set()
         for value in sorted(named, key=len):
-            for form in forms(value):
+            clear = _clear_forms(value)
+            for form in clear | _base64_forms(value):
                 for codec in ("utf-8", "utf-16-le", "utf-16-be"):
-                    self.by_form.setdefault(form.encode(codec, "surrogatepass"), value)
+                    written = form.encode(codec, "surrogatepass")
+                    self.by_form.setdefault(written, value)
+                    self.bounded |= {written} if form in clear and len(value) < CLEAR_CHARS else set()
         longest_first = sorted(self.by_form, key=lambda form: (-len(form), form))
         self.pattern: Any = compile_re2("|".join(map(_literal, longest_first))) if longest_first else None
 
@@ -156,7 +172,7 @@ class Search:
         found: dict[str, Hit] = {}
         for match in self.pattern.finditer(content) if self.pattern else ():
             value = self.by_form[match.group()]
-            if value not in found and (len(value) >= CLEAR_CHARS or _stands_alone(content, *match.span())):
+            if value not in found and (match.group() not in self.bounded or _stands_alone(content, *match.span())):
                 found[value] = Hit(value, self.named[value], match.start())
         return list(found.values())
 
