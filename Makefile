@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 KEEP ?=
+JOBS ?= 2
 CORE_REQUIREMENTS := requirements.txt requirements/examples.txt
 
 # CI, and LOCK=1, install the exact versions of requirements/ci.lock; a user gets the newest that fit.
@@ -60,8 +61,8 @@ lint: $(VENV)/.test-installed ## ruff, mypy and vulture
 	$(VENV)/bin/mypy
 	$(VENV)/bin/vulture
 
-test: lint ## lint, types and every test
-	$(PY) -m pytest $(PYTEST_ARGS)
+test: lint ## lint, types and every test, JOBS files of tests at a time
+	$(PY) -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
 bench: $(VENV)/.test-installed ## the budgets: each number beside a named peer in the same run
 	$(PY) bench/startup.py
