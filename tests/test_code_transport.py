@@ -146,6 +146,42 @@ def test_files_that_a_script_names_are_said_and_sent_when_included(ctx, tmp_path
     assert names(ctx, tmp_path / "main.py", include=[str(tmp_path / "sub")]) == ["main.py", "sub/deep/x.yaml"]
 
 
+def test_a_file_outside_of_the_folder_cannot_be_included_and_what_can_be_done_is_said(ctx, tmp_path):
+    put(tmp_path, code__main="open('../data/d.csv'); open('near.csv'); open('../data/e.csv')\n")
+    for name in ("data/d.csv", "data/e.csv", "code/near.csv"):
+        write(tmp_path, name)
+    assert names(ctx, tmp_path / "code" / "main.py") == ["main.py"]
+    assert "names near.csv; to send it: --include" in said(ctx)
+    outside = "names ../data/d.csv, ../data/e.csv, outside of its folder; attach them as a dataset (--dataset)"
+    assert outside in said(ctx)
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        (("pyproject.toml",), ("src/own/__init__.py", "src/own/deep.py", "pyproject.toml")),
+        (("setup.py", "setup.cfg"), ("src/own/__init__.py", "src/own/deep.py", "setup.cfg")),
+        (("pyproject.toml", "requirements.txt"), ("src/own/__init__.py", "src/own/deep.py", "pyproject.toml")),
+        ((), ()),
+    ],
+)
+def test_a_script_beside_a_project_takes_the_projects_own_modules_along(ctx, tmp_path, given, sent):
+    put(tmp_path, main="import own\n", src__own__deep="", src__other="")
+    write(tmp_path, "src/own/__init__.py")
+    for name in given:
+        write(tmp_path, name)
+    extra = {"requirements.txt"} & set(given)
+    assert names(ctx, tmp_path / "main.py") == sorted({"main.py", *sent, *extra})
+
+
+def test_a_pyproject_goes_along_for_its_dependencies_unless_pips_file_is_there(ctx, tmp_path):
+    put(tmp_path, main="")
+    write(tmp_path, "pyproject.toml")
+    assert names(ctx, tmp_path / "main.py") == ["main.py", "pyproject.toml"]
+    write(tmp_path, "requirements.txt")
+    assert names(ctx, tmp_path / "main.py") == ["main.py", "requirements.txt"]
+
+
 def test_an_include_beside_a_script_looks_only_where_it_may_be(ctx, tmp_path, monkeypatch):
     put(tmp_path, main="")
     for name in ("config.yaml", "data/one/x.csv", "data/two/y.csv", *(f"home/{number}" for number in range(30))):

@@ -67,6 +67,23 @@ def test_a_name_that_is_not_known_is_taken_with_a_note():
 
 
 @pytest.mark.parametrize(
+    ("device", "name", "check"),
+    [
+        (None, "NvidiaB200", "only with a GPU that is a B200"),
+        (None, "nvidia-l40s", "only with a GPU that is a L40S"),
+        (None, "NvidiaTeslaA10080GBX4", "only with a GPU that is a A100"),
+        (None, "NvidiaNew", "only that there is a GPU"),
+        (None, "Foo", "only that there is a GPU"),
+        ("gpu", "AmdMi300", "only that there is a GPU"),
+        ("tpu", "Foo", "only that there is a TPU"),
+        (None, "TpuV7", "only that there is a TPU"),
+    ],
+)
+def test_the_note_on_an_unknown_name_says_what_the_session_checks(device, name, check):
+    assert check in choose(device, name).note
+
+
+@pytest.mark.parametrize(
     ("device", "accelerator"),
     [("cpu", "NvidiaTeslaT4"), ("tpu", "t4"), ("gpu", "TpuV5E8"), ("gpu", "TpuV9"), ("gpu", "cpu"), ("gpus", None)]
     + [(None, name) for name in ("../x", "a\nb", "x" * 65, "é", "T4;rm", "\0", "-T4")],

@@ -252,7 +252,7 @@ class TestInputs:
     def test_a_refused_input_deletes_the_kernel_and_is_a_service_error_that_names_it(self, desk):
         code, ctx = desk.run(desk.write("job.py", SLEEPER), "--dataset", "demo/absent")
         assert code == Exit.SERVICE
-        assert "DatasetSources: demo/absent" in ctx.err
+        assert "Kaggle refused an input: dataset demo/absent" in ctx.err
         assert desk.kernels() == []
         assert desk.kaggle.world.sessions.live() == []
 
@@ -269,9 +269,15 @@ class TestInputs:
 
     def test_a_refused_input_can_be_allowed_and_is_in_the_record(self, desk):
         code, ctx = desk.run(desk.write("job.py", "print(1)"), "--dataset", "demo/absent", "--allow-missing-inputs")
-        assert code == Exit.DONE
+        assert code == Exit.DONE, ctx.err
         assert desk.result()["refused_inputs"] == ["DatasetSources: demo/absent"]
-        assert "without DatasetSources: demo/absent" in ctx.err
+        assert "runs it without dataset demo/absent" in ctx.err
+
+    def test_several_refused_inputs_are_counted_and_each_is_named_by_its_kind(self, desk):
+        given = ("--dataset", "demo/absent", "--competition", "nowhere", "--kernel", "demo/none")
+        code, ctx = desk.run(desk.write("job.py", SLEEPER), *given)
+        assert code == Exit.SERVICE
+        assert "Kaggle refused 3 inputs: dataset demo/absent, competition nowhere, kernel demo/none" in ctx.err
 
 
 class TestTheLogOnTheWay:

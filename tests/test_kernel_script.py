@@ -441,7 +441,7 @@ def test_even_without_its_folder_a_session_leaves_a_record(session):
     assert (ran.code, ran.summary["status"], ran.files) == (0, "complete", [])
 
 
-def test_links_sockets_and_odd_names_are_left_out_of_the_manifest_and_said(session):
+def test_links_and_sockets_are_left_out_of_the_manifest_and_odd_names_are_mended(session):
     source = (
         "import os, socket\n"
         "os.symlink('/etc/passwd', 'link'); os.symlink('.', 'loop'); os.mkfifo('pipe')\n"
@@ -449,13 +449,13 @@ def test_links_sockets_and_odd_names_are_left_out_of_the_manifest_and_said(sessi
         "open(b'\\xff', 'w').close(); open('kept', 'w').close()\n"
     )
     ran = session.run(source)
-    assert ran.files == ["kept"]
+    assert ran.files == ["%FF", "kept"]
+    assert "renamed '\\udcff' to %FF" in ran.err
     assert {entry["path"]: entry["reason"] for entry in ran.summary["skipped"]} == {
         "link": "a link",
         "loop": "a link",
         "pipe": "not a file",
         "s": "not a file",
-        "\\udcff": "its name is not UTF-8",
     }
 
 
@@ -559,6 +559,12 @@ def on_gpu(session):
         (("NVIDIA H100 80GB HBM3",), "NvidiaH100"),
         (("NVIDIA RTX PRO 6000 Blackwell Server Edition",), "NvidiaRtxPro6000"),
         (("Some GPU",), "NvidiaNew"),
+        (("NVIDIA B200",), "NvidiaB200"),
+        (("NVIDIA GeForce RTX 4090",), "NvidiaGeforceRtx4090"),
+        (("NVIDIA GeForce RTX 4090",), "Nvidia_RTX-4090"),
+        (("NVIDIA A100-SXM4-80GB",), "NvidiaTeslaA10080gb"),
+        (("NVIDIA H200",) * 4, "NvidiaH200x4"),
+        (("Some GPU",), "Foo"),
         (("Some GPU",), ""),
     ],
 )
@@ -579,6 +585,9 @@ def test_the_right_gpu_passes(on_gpu, names, accelerator):
         (gpus("Tesla P100-PCIE-16GB"), "NvidiaTeslaT4", "found Tesla P100-PCIE-16GB"),
         (gpus("Tesla T4"), "NvidiaTeslaT4", "2 x T4"),
         (gpus("Quadro T400", "Quadro T400"), "NvidiaTeslaT4", "found Quadro T400"),
+        (gpus("Tesla T4", "Tesla T4"), "NvidiaB200", "wanted NvidiaB200, found Tesla T4, Tesla T4"),
+        (gpus("NVIDIA L4"), "NvidiaL40S", "found NVIDIA L4"),
+        (gpus("NVIDIA A10"), "NvidiaTeslaA100X8", "found NVIDIA A10"),
         ("echo NVIDIA-SMI has failed; exit 9", "NvidiaTeslaT4", "found no GPU (NVIDIA-SMI has failed"),
         ("echo No devices were found", "", "found no GPU"),
         (None, "NvidiaTeslaT4", "found no GPU (there is no nvidia-smi"),
@@ -661,6 +670,83 @@ def test_a_package_of_the_project_is_installed(session):
         requirements=("./w/tiny_thing-1-py3-none-any.whl",),
     )
     assert ran.out.splitlines()[0] == "5", ran.err
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[project]\nname = "x"\ndependencies = ["pytest>=7", "none-such; python_version < \'3\'"]\n', ""),
+        ('[project]\nname = "x"\n', ""),
+        ("[tool.ruff]\nline-length = 100\n", ""),
+        ('[project]\nname = "x"\ndynamic = ["dependencies"]\n', "not in its [project]"),
+        ('[tool.poetry.dependencies]\npython = "^3.9"\n', "not in its [project]"),
+        ("[project\n", "cannot be read"),
+        ("project = 3\ntool = []\n", ""),
+    ],
+)
+def test_what_a_pyproject_does_not_say_or_is_there_needs_no_pip(session, text, words):
+    session.env["PIP_INDEX_URL"] = "http://127.0.0.1:9/"
+    ran = session.run({"main.py": "", "pyproject.toml": text}, requirements_file="pyproject.toml")
+    assert ran.summary["status"] == "complete", ran.err
+    assert words in ran.err
+    assert ("not" in ran.err) == bool(words)
+    assert "installing" not in ran.err
+
+
+def test_the_dependencies_of_a_pyproject_are_installed(session):
+    site = session.root / "site"
+    session.env |= {"PIP_TARGET": str(site), "PIP_NO_INDEX": "1", "PYTHONPATH": str(site)}
+    session.env["PIP_FIND_LINKS"] = str(session.root / "working" / "w")
+    files = {
+        "main.py": "import tiny_thing; print(tiny_thing.X)",
+        "w/tiny_thing-1-py3-none-any.whl": wheel(),
+        "pyproject.toml": '[project]\nname = "x"\ndependencies = [\n  "tiny-thing == 1",\n]\n',
+    }
+    ran = session.run(files, requirements_file="pyproject.toml")
+    assert ran.out.splitlines()[0] == "5", ran.err
+    missing = session.run({**files, "pyproject.toml": files["pyproject.toml"].replace("1", "2")})
+    assert missing.summary["status"] == "complete"  # nothing was to be installed
+    order = {"requirements_file": "pyproject.toml"}
+    missing = session.run({**files, "pyproject.toml": files["pyproject.toml"].replace("1", "2")}, **order)
+    assert missing.summary["stage"] == "requirements"
+
+
+@pytest.mark.parametrize(
+    ("files", "entry"),
+    [
+        (("pyproject.toml", "src/own/__init__.py"), "main.py"),
+        (("setup.cfg", "src/own.py"), "main.py"),
+        (("setup.py", "src/own/part.py", "src/own/__init__.py"), "scripts/main.py"),
+        (("pyproject.toml", "own/__init__.py"), "scripts/main.py"),
+        (("pyproject.toml", "src/own/__init__.py"), "notebooks/main.ipynb"),
+    ],
+)
+def test_a_project_finds_its_own_modules_as_if_it_were_installed(session, files, entry):
+    session.env["PYTHONPATH"] = str(session.root / "lib")
+    text = "import own, os; print(own.__name__, os.environ['PYTHONPATH'].split(os.pathsep)[-1])"
+    tree = {**dict.fromkeys(files, ""), entry: notebook(text) if entry.endswith(".ipynb") else text}
+    ran = session.run(tree, entry)
+    assert ran.summary["status"] == "complete", ran.err
+    assert f"own {session.root / 'lib'}" in ran.out
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ("src/own.py",),  # no project
+        ("pyproject.toml", "src/__init__.py", "src/own.py"),  # `src` is the package
+        ("pyproject.toml", "src/own.py", "src/random.py"),  # would hide the standard library's
+    ],
+)
+def test_a_folder_that_an_installed_project_would_not_have_on_its_path_is_not_on_it(session, files):
+    ran = session.run({**dict.fromkeys(files, ""), "main.py": "import os; print('PYTHONPATH' in os.environ)"})
+    assert ran.out.startswith("False"), ran.err
+
+
+def test_of_both_files_of_requirements_pips_own_counts():
+    assert script.requirements_in({"requirements.txt", "pyproject.toml"}) == "requirements.txt"
+    assert script.requirements_in({"pyproject.toml"}) == "pyproject.toml"
+    assert script.requirements_in({"sub/requirements.txt"}) == ""
 
 
 def wheel() -> bytes:

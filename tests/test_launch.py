@@ -108,6 +108,13 @@ class TestFiveSteps:
         assert kernels_left(desk) == []
         assert not any("SaveKernel" in path for _, path, _ in desk.kaggle.requests)
 
+    def test_a_dry_run_counts_one_thing_as_one(self, desk):
+        path = desk.write("one.py", "1")
+        for argv, words in (((), "inline, 1 file, 1 byte, "), (("--code", "dataset"), "dataset, 1 file, 1 byte\n")):
+            code, ctx = kagg(desk, "run", path, "--kaggle", "--dry-run", *argv)
+            assert (code, f"code         {words}" in ctx.out) == (Exit.DONE, True), ctx.out
+            assert "one.py  1 byte\n" in ctx.out
+
     def test_code_as_a_dataset_arrives_and_is_deleted_afterwards(self, desk, project):
         code, ctx = desk.run(project, "--entry", "train.py", "--code", "dataset")
         assert code == Exit.DONE, ctx.err

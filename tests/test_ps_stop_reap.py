@@ -98,7 +98,7 @@ def test_an_attempt_is_found_by_id_kernel_run_and_unique_beginning(yard):
         journal.find(yard.ledger, "train-")
     assert several.value.code == Exit.USAGE
     assert other in several.value.hint
-    with pytest.raises(KaggError, match="there is no run") as unknown:
+    with pytest.raises(KaggError, match="no run on Kaggle is named") as unknown:
         journal.find(yard.ledger, slug[:-1] + "9")
     assert slug in unknown.value.hint
     for text in ("", "  ", "\0", "../..", "a" * 5000):
@@ -219,6 +219,37 @@ def test_stop_deletes_a_live_run_with_its_datasets_and_journals_it(yard):
     assert "with the log and the files that it wrote" in done.err
     again = kagg(yard.ctx, "stop", slug)
     assert (again.code, again.out) == (Exit.DONE, f"{slug}: is not on Kaggle any more\n")
+
+
+def test_stop_takes_the_names_that_attach_takes(yard):
+    first, second, third = (yard.run(mark, status="detached") for mark in (1, 2, 3))
+    for slug in (first, second, third):
+        State.begin(yard.ctx, slug)
+    wrong = yard.ledger.begin_run("run", "typo.py", params={"on": "kaggle", "attempt": "typo-20260101-1200-0000ff"})
+    yard.ledger.end_run(wrong, "failed", 2)  # a usage error: it never began
+    run_id = next(row["id"] for row in yard.ledger.runs() if (row["params"] or {}).get("attempt") == first)
+    assert kagg(yard.ctx, "--json", "stop", "last").document[0]["run"] == third
+    assert kagg(yard.ctx, "--json", "stop", "last~1").document[0]["run"] == second
+    assert kagg(yard.ctx, "--json", "stop", run_id).document[0]["run"] == first
+    assert yard.kernels() == set()
+
+
+def test_the_last_run_that_was_never_pushed_stops_no_other_run(yard):
+    slug, name = yard.run(1, status="detached"), "train-20260101-1200-0000ff"
+    State.begin(yard.ctx, slug)
+    State.begin(yard.ctx, name)
+    yard.ledger.end_run(yard.ledger.begin_run("run", "x.py", params={"on": "kaggle", "attempt": name}), "failed", 3)
+    done = kagg(yard.ctx, "stop", "last")
+    assert (done.code, f"{name} was never pushed" in done.err) == (Exit.FAILED, True)
+    assert yard.kernels() == {slug}
+
+
+@pytest.mark.parametrize("name", ["last", "last~3", "nope"])
+def test_a_name_of_no_run_is_one_line_in_words_of_the_user(yard, name):
+    done = kagg(yard.ctx, "stop", name)
+    assert (done.code, done.out, done.err.count("\n")) == (Exit.USAGE, "", 1)
+    assert f"'{name}'" in done.err
+    assert "journal" not in done.err
 
 
 def test_stop_leaves_a_run_that_is_over_unless_told_to_delete_it(yard):
@@ -396,7 +427,7 @@ def test_reap_leaves_another_machines_young_runs_unless_told_twice(yard):
     found = rows(done)
     assert set(found) == {f"demo/{young}", f"demo/{old}", "demo/kagg-token-0001"}
     assert [found[f"demo/{slug}"]["deleted"] for slug in (young, old)] == [False, True]
-    assert found[f"demo/{young}"]["why"] == "not in this journal, perhaps another machine's"
+    assert found[f"demo/{young}"]["why"] == "not known here, perhaps another machine's"
     assert "reap --yes --all" in done.err
     assert yard.datasets() == {"demo/kagg-token-0001"}
     kagg(yard.ctx, "reap", "--yes", "--all")

@@ -161,6 +161,57 @@ def test_the_ledger_alone_is_enough_for_a_run_on_kaggle(ctx):
     assert kagg(ctx, "--json", "runs", "show").document["metrics"] == {"loss": None, "acc": 0.9}
 
 
+def test_what_a_run_took_of_the_quota_is_in_words(ctx):
+    share = {"used_s": 57.0, "reserved_s": 0.0, "allowed_s": 108_000.0, "left_s": 107_943.0}
+    record = {"ref": "demo/t-20261120-1130-abcdef", "device": {"kind": "gpu", "accelerator": "NvidiaTeslaT4"}}
+    for running_s, after, words in (
+        (57.2, {"gpu": share}, "quota     57 s of GPU used, 30.0 h left"),
+        (5400.0, None, "quota     1.5 h of GPU used\n"),
+        (None, {"gpu": share}, "quota     30.0 h left\n"),
+    ):
+        with Ledger.open(ctx) as ledger:
+            result = {**record, "running_s": running_s, "quota": {"before": None, "after": after}}
+            ledger.end_run(ledger.begin_run("run", "train.py", params={"on": "kaggle"}), "done", 0, result=result)
+        assert words in kagg(ctx, "runs", "show").out
+    with Ledger.open(ctx) as ledger:
+        result = {**record, "device": {"kind": "cpu"}, "running_s": 5.0, "quota": {"before": None, "after": None}}
+        ledger.end_run(ledger.begin_run("run", "train.py", params={"on": "kaggle"}), "done", 0, result=result)
+    assert "\nquota" not in kagg(ctx, "runs", "show").out
+
+
+@pytest.mark.parametrize("status", ["failed", "detached", "running"])
+def test_a_kernel_names_its_run_however_it_ended(ctx, status):
+    slug = "train-20261120-1130-abcdef"
+    with Ledger.open(ctx) as ledger:
+        run_id = ledger.begin_run("run", "train.py", params={"on": "kaggle", "attempt": slug, "lr": 0.1})
+        with ledger.effect(run_id, "push", f"demo/{slug}", {"attempt": slug}) as made:
+            made.outcome = {"owner": "demo", "slug": slug, "versionNumber": 1, "url": "https://example.com/x"}
+        if status != "running":
+            ledger.end_run(run_id, status, 1)
+        ledger.end_run(ledger.begin_run("run", "other.py"), "done", 0)
+    for name in (slug, f"demo/{slug}", slug[:-2], f"demo/{slug[:-2]}"):
+        assert kagg(ctx, "--json", "runs", "show", name).document["id"] == run_id
+    out = kagg(ctx, "runs", "show", slug).out
+    assert f"where     Kaggle: demo/{slug}, version 1\n" in out
+    assert "params    lr=0.1\n" in out
+
+
+def test_a_kernel_names_its_job_of_a_batch(ctx):
+    with Ledger.open(ctx) as ledger:
+        run_id = ledger.begin_run("batch", "jobs.csv", params={"operation": "run"})
+        ledger.add_jobs(run_id, [(key, {"ref": f"{key}.py"}) for key in "ab"])
+        for job, mark in zip(ledger.jobs(run_id), ("00000a", "00000b"), strict=True):
+            slug = f"train-20261120-1130-{mark}"
+            with ledger.effect(run_id, "push", f"demo/{slug}", {"attempt": slug}, job["id"]) as made:
+                made.outcome = {"owner": "demo", "slug": slug, "versionNumber": 1}
+        ledger.end_run(run_id, "failed", 1)
+    found = kagg(ctx, "--json", "runs", "show", "train-20261120-1130-00000b").document
+    assert (found["id"], [effect["target"][-1] for effect in found["effects"]]) == (f"{run_id}:b", ["b"])
+    done = kagg(ctx, "runs", "show", "train-20261120")
+    assert (done.code, "names 2 runs" in done.err) == (Exit.USAGE, True)
+    assert kagg(ctx, "--json", "runs", "show", run_id).document["ref"] is None
+
+
 def test_a_record_of_odd_types_is_no_crash(ctx):
     odd = {"metrics": [1], "device": "x", "log": 3, "output_folder": [], "outputs": ["x"], "times": 7, "code": 1}
     odd |= {"params": 3, "quota": "x", "duration_s": "long", "folder": {}, "ref": 5}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kagg import Exit, bad_input, shared, table
 from plugins.lib import runs_compare, runs_show
-from plugins.lib.runs_found import SEARCHED, find_row, find_runs
+from plugins.lib.runs_found import SEARCHED, find_row, find_runs, full_name
 
 if TYPE_CHECKING:
     import argparse
@@ -66,7 +66,7 @@ def _list(ctx: Context, ledger: Ledger, args: argparse.Namespace) -> None:
 
 
 def _show(ctx: Context, ledger: Ledger, args: argparse.Namespace) -> None:
-    name = args.run_ids[0] if args.run_ids else "last"
+    name = full_name(ledger, args.run_ids[0] if args.run_ids else "last")
     row, found = find_row(ledger, name), find_runs(ledger, name)
     effects = ledger.effects(row["id"])
     jobs: list[Any] = []

@@ -24,7 +24,7 @@ PLUGIN = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `stop`."""
-    parser.add_argument("run", nargs="+", help="a run's id or its beginning, or its kernel; see: ps")
+    parser.add_argument("run", nargs="+", help="a run's id or its beginning, its kernel (see: ps), last or last~N")
     parser.add_argument("--yes", action="store_true", help="delete also a run that is over, with its results")
 
 
@@ -69,9 +69,12 @@ def _target(ctx: Context, text: str) -> Target:
     """
     user = kaggle_user(ctx)
     with Ledger.open(ctx) as ledger:
+        name = journal.spelled_out(ctx, ledger, text)
         try:
-            attempt = journal.find(ledger, text)
+            attempt = journal.find(ledger, name)
         except KaggError as unknown:
+            if name != text:
+                raise KaggError(f"{name} was never pushed", hint="nothing of it runs on Kaggle") from unknown
             return _foreign(ctx, user, text, unknown)
     if attempt.state in ("planned", "pushing") and attempt.attended:
         words = f"{attempt.attempt} is not pushed yet: it waits for a session, in run {attempt.run_id}"

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import hashlib
 import json
 import os
-import queue
 import re
-import threading
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kagg import (
     RETRY_STATUSES,
@@ -18,32 +16,28 @@ from kagg import (
     Context,
     Exit,
     KaggError,
-    decode_json,
     hashed,
     host_of,
-    locked,
     retry_after_s,
     send,
     service_error,
     write_atomic,
 )
+from kagg import _try_lock as try_lock  # `locked` keeps its file
+from plugins.lib.download_parts import Held, Part, Promise, is_long
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from io import FileIO
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
-    from types import TracebackType
 
-    from kagg import Stream
 
 PLUGIN = {"api": 1, "summary": "downloads that resume and verify", "requires": {}}
 
 EXPIRED_STATUSES = frozenset({400, 401, 403, 404, 410})  # storage answers 400 ExpiredToken; others vary
 MAX_RENEWALS = 3  # fresh signed URLs for one file
 MAX_RESTARTS = 3  # times a download begins again from byte 0
-PIECE_BYTES = 1 << 18
-NOTED_BYTES = 1 << 23  # a download of less begins again rather than being noted for a later process
-SYNC_BYTES = 1 << 24  # the disk gets this much at a time while more arrives, so that little is left for the end
+HELD_BYTES = 1 << 21  # what is promised to be no larger is kept in memory until it is whole
+LOCK_S = 3600.0
 
 
 class Stored(NamedTuple):
@@ -54,132 +48,37 @@ class Stored(NamedTuple):
     sha256: str
 
 
-class Promise(NamedTuple):
-    """What a file must be: its size and SHA-256 when they are known, and never more than `max_bytes`."""
+@contextlib.contextmanager
+def _alone(ctx: Context, dest: Path) -> Iterator[None]:
+    """Be the only one that downloads to `dest`. The file of the lock goes with its holder.
 
-    size_bytes: int | None = None
-    sha256: str = ""
-    max_bytes: int | None = None
-
-    def exceeded(self, size_bytes: int) -> bool:
-        """Tell whether so many bytes are too many."""
-        return any(limit is not None and size_bytes > limit for limit in (self.size_bytes, self.max_bytes))
-
-
-class _Beside:
-    """A thread for what a download can do meanwhile; it starts with the first call, and `depth` calls may wait.
-
-    With a depth of 0 there is none: a thread costs more than what a small file takes.
+    Raises:
+        KaggError: FAILED after LOCK_S seconds.
     """
-
-    def __init__(self, depth: int) -> None:
-        self._todo: queue.Queue[tuple[Callable[..., Any], Any] | None] = queue.Queue(depth)
-        self._thread: threading.Thread | None = None
-        self._error: OSError | None = None
-
-    def do(self, call: Callable[..., Any], argument: Any, *, wait: bool = True) -> None:
-        """Call `call(argument)` there; without `wait` not while earlier calls do."""
-        if not self._todo.maxsize:
-            call(argument)
-            return
-        if not self._thread:
-            self._thread = threading.Thread(target=self._work, daemon=True)
-            self._thread.start()
-        with contextlib.suppress(queue.Full):
-            self._todo.put((call, argument), block=wait)
-
-    def _work(self) -> None:
-        while task := self._todo.get():
-            try:
-                task[0](task[1])
-            except OSError as error:
-                self._error = error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        if self._thread:
-            self._todo.put(None)
-            self._thread.join()
-        if self._error and not kind:
-            raise self._error
+    path = ctx.home / "temp" / "locks" / f"{hashed(str(dest.absolute()))}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dest.parent.mkdir(parents=True, exist_ok=True)
+    until_s = time.monotonic() + LOCK_S
+    while True:
+        with path.open("a+b") as stream:
+            if try_lock(stream.fileno()) and _is_at(stream.fileno(), path):
+                try:
+                    yield
+                finally:
+                    with contextlib.suppress(OSError):  # Windows keeps what is open
+                        path.unlink()
+                return
+        if time.monotonic() > until_s:
+            raise KaggError(f"{dest} is being downloaded by another process", hint="wait and try again")
+        time.sleep(0.02)
 
 
-class _Part:
-    """A download under way: `.NAME.part`, its hashes so far, and the ETag that a later process needs to go on."""
-
-    md5: Any = None
-
-    def __init__(self, dest: Path) -> None:
-        name = dest.name if len(dest.name) < 80 else hashed(dest.name)
-        self.path, self.note = dest.with_name(f".{name}.part"), dest.with_name(f".{name}.part.json")
-        self.restarts = -1
-        self.restart(keep_files=True)
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            etag = str(decode_json(self.note.read_text(encoding="utf-8"))["etag"])
-            self.size = self._feed(self.sha256)
-            self.etag = etag
-
-    def _feed(self, digest: Any) -> int:
-        """Hash what is in the file and return how much that is."""
-        size = 0
-        with self.path.open("rb") as stream:
-            while piece := stream.read(PIECE_BYTES):
-                digest.update(piece)
-                size += len(piece)
-        return size
-
-    def with_md5(self) -> None:
-        """Compute the MD5, too, because the server promises one and nobody a better hash."""
-        if not self.md5:
-            self.md5 = hashlib.md5(usedforsecurity=False)
-            if self.size:
-                self._feed(self.md5)
-
-    def restart(self, *, keep_files: bool = False) -> None:
-        """Begin again from byte 0."""
-        self.sha256, self.size, self.etag = hashlib.sha256(), 0, ""
-        self.md5 = None
-        self.restarts += 1
-        if not keep_files:
-            self.path.unlink(missing_ok=True)
-            self.note.unlink(missing_ok=True)
-
-    def receive(self, answer: Stream, promise: Promise, *, durable: bool) -> None:
-        """Append an answer's body; the hashes and the disk are served by threads of their own."""
-        synced = self.size
-        with self.path.open("ab" if self.size else "wb", buffering=0) as stream:
-            try:
-                depth = 8 if _is_long(answer.headers, self.size) else 0
-                with _Beside(depth) as hashing, _Beside(depth) as md5, _Beside(1) as syncing:
-                    for piece in answer.pieces(PIECE_BYTES):
-                        _write(stream, piece)
-                        hashing.do(self.sha256.update, piece)
-                        self.size += len(piece)
-                        if self.md5:
-                            md5.do(self.md5.update, piece)
-                        if durable and self.size - synced >= SYNC_BYTES:
-                            syncing.do(_sync, stream.fileno(), wait=False)
-                            synced = self.size
-                        if promise.exceeded(self.size):
-                            answer.close()
-                            break
-            finally:
-                if durable:
-                    os.fsync(stream.fileno())
-
-
-def _write(stream: FileIO, piece: bytes) -> None:
-    """Write all of a piece; an unbuffered write may take a part of it."""
-    view = memoryview(piece)
-    while view:
-        view = view[stream.write(view) or 0 :]
-
-
-_sync = getattr(os, "fdatasync", os.fsync)
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Tell whether an open file still has its name; the lock of one that was removed excludes nobody."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def download(ctx: Context, get_url: Callable[[], str], dest: Path, **checks: Any) -> Path:
@@ -211,16 +110,15 @@ def store(
             than `max_bytes`.
     """
     promise = Promise(size_bytes, sha256.lower(), max_bytes)
-    dest.parent.mkdir(parents=True, exist_ok=True)
-    with locked(ctx.home / "temp" / "locks" / hashed(str(dest.absolute())), timeout_s=3600):
-        part, url, idle, renewals, broken = _Part(dest), get_url(), 0, 0, 0
+    small = size_bytes is not None and size_bytes <= HELD_BYTES
+    with contextlib.nullcontext() if small else _alone(ctx, dest):
+        part, url, idle, renewals, broken = (Held if small else Part)(dest), get_url(), 0, 0, 0
         while True:
             before = part.size
             try:
                 promised_md5 = _receive(ctx, url, part, timeout_s, promise, durable=durable)
                 _verify(dest.name, part, promised_md5, promise)
-                part.path.replace(dest)
-                part.note.unlink(missing_ok=True)
+                part.settle(dest, durable=durable)
                 return Stored(dest, part.size, part.sha256.hexdigest())
             except KaggError as error:
                 expired, wrong = error.details.get("status") in EXPIRED_STATUSES, error.code == Exit.INTEGRITY
@@ -236,7 +134,7 @@ def store(
                 url = get_url() if expired or wrong else url
 
 
-def _receive(ctx: Context, url: str, part: _Part, timeout_s: float, promise: Promise, *, durable: bool) -> str:
+def _receive(ctx: Context, url: str, part: Part, timeout_s: float, promise: Promise, *, durable: bool) -> str:
     """Append what the server sends to the part file and return the MD5 that it promises, "" when it does not."""
     headers = {"User-Agent": f"kagg/{VERSION}", "Accept-Encoding": "identity"}
     if part.size and part.etag:
@@ -258,7 +156,7 @@ def _receive(ctx: Context, url: str, part: _Part, timeout_s: float, promise: Pro
         part.restart()
     etag = answer.headers.get("ETag") or ""
     part.etag = "" if etag.startswith("W/") else etag  # a weak one does not promise the same bytes
-    if part.etag and _is_long(answer.headers, part.size):
+    if part.is_noted and part.etag and is_long(answer.headers, part.size):
         write_atomic(part.note, json.dumps({"etag": part.etag, "version": 1}), 0o600)
     promised_md5 = "" if promise.sha256 else _promised_md5(answer.headers)
     if promised_md5:
@@ -272,12 +170,6 @@ def _receive(ctx: Context, url: str, part: _Part, timeout_s: float, promise: Pro
     return promised_md5
 
 
-def _is_long(headers: Mapping[str, str], size_bytes: int) -> bool:
-    """Tell whether a download is worth going on with in a later process."""
-    length = headers.get("Content-Length") or ""
-    return not length.isdigit() or size_bytes + int(length) >= NOTED_BYTES
-
-
 def _promised_md5(headers: Mapping[str, str]) -> str:
     """Return the base64 MD5 of `x-goog-hash: crc32c=...,md5=...`; the two may come as headers of their own."""
     values = headers.get_all("x-goog-hash") if hasattr(headers, "get_all") else [headers.get("x-goog-hash") or ""]
@@ -285,7 +177,7 @@ def _promised_md5(headers: Mapping[str, str]) -> str:
     return found[1] if found else ""
 
 
-def _verify(name: str, part: _Part, promised_md5: str, promise: Promise) -> None:
+def _verify(name: str, part: Part, promised_md5: str, promise: Promise) -> None:
     """Compare the part with what was promised."""
     seen_md5 = base64.b64encode(part.md5.digest()).decode() if part.md5 else ""
     again = True

@@ -7,16 +7,18 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
-from kagg import bad_input
+from kagg import KaggError, bad_input
+from plugins.lib.launch import journal
 from plugins.lib.metrics import read_json, read_metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from plugins.lib.ledger import Ledger
 
 PLUGIN = {"api": 1, "summary": "runs by name", "requires": {"sqlalchemy": "SQLAlchemy>=2.0"}}
 
+LAST = re.compile(r"last(?:~(\d{1,6}))?")
 SEARCHED = 10_000  # newest runs that a name is looked for in
 KNOWN_PARTS = ("last", "last~N", "an id", "the beginning of one", "a kernel's name", "BATCH:JOB")
 
@@ -105,7 +107,7 @@ def find_runs(ledger: Ledger, text: str) -> list[Run]:
     Raises:
         KaggError: USAGE when it names none, or several.
     """
-    name, colon, key = text.partition(":")
+    name, colon, key = full_name(ledger, text).partition(":")
     row = _row(ledger, name)
     jobs = ledger.jobs(row["id"]) if row["command"] == "batch" else []
     if colon:
@@ -119,26 +121,48 @@ def find_runs(ledger: Ledger, text: str) -> list[Run]:
 
 def find_row(ledger: Ledger, text: str) -> dict[str, Any]:
     """Return the ledger's row of the run that `text` names, without a job's key."""
-    return _row(ledger, text.partition(":")[0])
+    return _row(ledger, full_name(ledger, text).partition(":")[0])
+
+
+def full_name(ledger: Ledger, text: str) -> str:
+    """Return the run or job whose kernel `text` names, whatever became of it, as ID or ID:JOB; another text as it is.
+
+    Raises:
+        KaggError: USAGE when it is the beginning of several kernels' names.
+    """
+    if ":" in text or not text.strip() or LAST.fullmatch(text) or _named(ledger.runs(SEARCHED), text):
+        return text
+    try:
+        attempt = journal.find(ledger, text)
+    except KaggError as error:
+        if error.details.get("several"):
+            raise
+        return text
+    keys = [job["key"] for job in ledger.jobs(attempt.run_id) if job["id"] == attempt.job_id]
+    return f"{attempt.run_id}:{keys[0]}" if keys else attempt.run_id
 
 
 def _row(ledger: Ledger, name: str) -> dict[str, Any]:
     rows = ledger.runs(SEARCHED)
-    back = re.fullmatch(r"last(?:~(\d{1,6}))?", name)
+    back = LAST.fullmatch(name)
     if back:
         number = int(back[1] or 0)
         if number >= len(rows):
             raise bad_input(f"there is no run {name!r}: the ledger has {len(rows)}", "see: python kagg.py runs")
         return rows[number]
-    exact = [row for row in rows if name in _names(row)]
-    begun = [row for row in rows if name and any(known.startswith(name) for known in _names(row))]
-    for found in (exact, begun):
-        if len(found) == 1:
-            return found[0]
-        if found:
-            shown = ", ".join(row["id"] for row in found[:5])
-            raise bad_input(f"{name[:80]!r} names {len(found)} runs: {shown}", "write more of its id")
+    found = _named(rows, name)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        shown = ", ".join(row["id"] for row in found[:5])
+        raise bad_input(f"{name[:80]!r} names {len(found)} runs: {shown}", "write more of its id")
     raise bad_input(f"there is no run {name[:80]!r}", f"write {', '.join(KNOWN_PARTS)}; see: python kagg.py runs")
+
+
+def _named(rows: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """Return the rows of this name, else those whose name begins so."""
+    exact = [row for row in rows if name in _names(row)]
+    return exact or [row for row in rows if name and any(known.startswith(name) for known in _names(row))]
 
 
 def _names(row: Mapping[str, Any]) -> list[str]:
@@ -146,6 +170,7 @@ def _names(row: Mapping[str, Any]) -> list[str]:
     result = row["result"] if isinstance(row["result"], dict) else {}
     ref = result.get("ref")
     names = [row["id"], result.get("run_id"), ref, ref.partition("/")[2] if isinstance(ref, str) else None]
+    names.append((row["params"] or {}).get("attempt") if isinstance(row["params"], dict) else None)
     return [name for name in names if isinstance(name, str) and name]
 
 

@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from kagg import table
+from plugins.lib.launch.quota import FIELDS, hours
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +22,7 @@ def document(run: Run, effects: Sequence[Mapping[str, Any]], jobs: Sequence[Run]
     row, record = run.row, run.record
     code = record.get("code") if isinstance(record.get("code"), dict) else {}
     folder = str(run.folder) if run.folder else None
+    record = {**_pushed(run, effects), **{name: value for name, value in record.items() if value is not None}}
     return {
         "version": 1,
         "id": run.label,
@@ -33,6 +35,7 @@ def document(run: Run, effects: Sequence[Mapping[str, Any]], jobs: Sequence[Run]
         "where": "kaggle" if run.on_kaggle else "local",
         **{key: record.get(key) for key in ("ref", "kernel_version", "url", "run_id", "deleted", "verified")},
         "device": run.device,
+        "device_kind": _kind(record.get("device")),
         "host": row["host"],
         "started": record.get("started") or (run.job or row)["started"],
         "ended": record.get("ended") or (run.job or row)["ended"],
@@ -54,6 +57,27 @@ def document(run: Run, effects: Sequence[Mapping[str, Any]], jobs: Sequence[Run]
         "effects": [_effect(effect) for effect in effects],
         "jobs": [_job(job) for job in jobs],
     }
+
+
+def _pushed(run: Run, effects: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what the effects say of the kernel of a run whose record does not name it, as of one that goes on."""
+    if run.row["command"] == "batch" and not run.job:
+        return {}
+    found: dict[str, Any] = {}
+    for effect in effects:
+        outcome = effect["outcome"] if isinstance(effect["outcome"], dict) else {}
+        if effect["kind"] == "push" and outcome.get("slug"):
+            found = {"ref": f"{outcome.get('owner')}/{outcome['slug']}", "url": outcome.get("url")}
+            found["kernel_version"] = outcome.get("versionNumber")
+        elif effect["kind"] == "delete-kernel" and effect["status"] == "done" and found:
+            found["deleted"] = True
+    return found
+
+
+def _kind(device: Any) -> str:
+    """Return cpu, gpu or tpu, "" when that is not known."""
+    kind = device.get("kind") if isinstance(device, dict) else None
+    return kind if isinstance(kind, str) else ""
 
 
 def _effect(effect: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,8 +158,19 @@ def _times(found: dict[str, Any]) -> str:
 
 
 def _quota(found: dict[str, Any]) -> str:
-    quota = found["quota"] if isinstance(found["quota"], dict) else {}
-    return "" if not any(quota.values()) else json.dumps(quota, default=str, sort_keys=True)[:200]
+    """Return what a run took of the week's quota, and what it left: "57 s of GPU used, 30.0 h left"."""
+    kind, quota, used_s = found["device_kind"], found["quota"], found["running_s"]
+    if kind not in FIELDS:
+        return ""
+    words = []
+    if isinstance(used_s, (int, float)) and math.isfinite(used_s):
+        words.append(f"{f'{used_s:.0f} s' if used_s < 120 else hours(used_s)} of {kind.upper()} used")
+    share = quota.get("after") if isinstance(quota, dict) else None
+    share = share.get(kind) if isinstance(share, dict) else None
+    left_s = share.get("left_s") if isinstance(share, dict) else None
+    if isinstance(left_s, (int, float)) and math.isfinite(left_s):
+        words.append(f"{hours(left_s)} left")
+    return ", ".join(words)
 
 
 def _text(value: Any) -> str:

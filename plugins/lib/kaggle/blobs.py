@@ -4,11 +4,13 @@
     PUT createUrl, Content-Range: bytes 4-9/10            -> 308 while bytes are missing, 200 with the last one
     PUT createUrl, Content-Range: bytes */10, empty body  -> 308 with "Range: bytes=0-3" (no Range: nothing yet) | 200
 
-What arrived before an interruption is kept in blobs/<token>/data and survives a restart.
+What arrived before an interruption is kept in blobs/<token>/data and survives a restart. The file of a finished upload
+becomes a dataset's by a hard link, and goes when the last dataset that has it is deleted.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import shutil
@@ -23,7 +25,7 @@ from kagg import Exit, KaggError, safe_path
 from plugins.lib.kaggle.wire import ApiError, from_iso, iso, number, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from http.server import BaseHTTPRequestHandler
     from pathlib import Path
 
@@ -96,13 +98,31 @@ def _purge(world: World) -> None:
     """Delete uploads that are too old to be resumed or used; a dataset made of them has its own links."""
     for path in (world.root / "blobs").glob("*/blob.json"):
         blob = world.load(path)
-        if blob is not None and _is_expired(world, blob):
+        if blob is not None and (_is_expired(world, blob) or _is_spent(path.parent, blob)):
             world.forget(path.parent)
             shutil.rmtree(path.parent, ignore_errors=True)
 
 
+def _is_spent(folder: Path, blob: dict[str, Any]) -> bool:
+    """Tell whether a dataset was made of this upload, and none has a link to it: it was unpacked, copied or deleted."""
+    try:
+        return bool(blob.get("claimed")) and (folder / "data").stat().st_nlink == 1
+    except FileNotFoundError:  # deleted by another thread
+        return True
+
+
+def spend(world: World, tokens: Iterable[str] = ()) -> None:
+    """Note that datasets have been made of these uploads, and drop the bytes that no dataset uses any more."""
+    with world.lock:
+        for token in tokens:
+            path = _folder(world, token) / "blob.json"
+            if blob := world.load(path):
+                world.save(path, {**blob, "claimed": True}, 0o600)
+        _purge(world)
+
+
 def claim(world: World, user: str, token: str) -> tuple[str, Path]:
-    """Return (file name, path of the bytes) of a finished upload of this user. It may be claimed again.
+    """Return (file name, path of the bytes) of a finished upload of this user. It may be claimed again until `spend`.
 
     Raises:
         KaggError: USAGE, there is no such upload, or it is not finished.
@@ -207,7 +227,8 @@ def _span(handler: BaseHTTPRequestHandler, size_bytes: int) -> Span:
 
 def _write(data: Path, span: Span, body: Iterator[bytes]) -> int:
     """Store the body at its place, byte by byte as it comes, and return how much of the file is there now."""
-    with data.open("r+b" if data.exists() else "x+b") as target:
+    descriptor = os.open(data, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
+    with os.fdopen(descriptor, "r+b") as target:
         target.truncate(span.start)
         target.seek(span.start)
         for chunk in body:

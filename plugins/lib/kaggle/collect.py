@@ -15,7 +15,7 @@ from kagg import KERNELS, Exit, KaggError, kaggle_pages, kaggle_rpc, safe_path, 
 from plugins.lib.download import store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from kagg import Context, Ref
 
@@ -24,12 +24,32 @@ File = dict[str, Any]  # {"path", "size_bytes", "sha256"}
 PARALLEL = 4
 PAGE_SIZE = 200  # the largest that ListKernelSessionOutput takes
 MAX_FILES = 1_000_000
+SAY_AFTER_S, SAY_EVERY_S = 5.0, 30.0
 MAX_EMPTY = 10  # pages in a row without a file, before a listing counts as over
 
 
-def kernel_outputs(ctx: Context, ref: Ref) -> tuple[list[dict[str, Any]], str]:
-    """Return the files [{"fileName", "url"}] of all pages, and the stored log (a JSON array as text, "" at first)."""
+class _Count:
+    """Say how many items of a long list there are so far."""
+
+    def __init__(self, ctx: Context, ref: Ref, what: str) -> None:
+        self.ctx, self.ref, self.what = ctx, ref, what
+        self.say_at_s = ctx.monotonic() + SAY_AFTER_S
+
+    def tell(self, count: int) -> None:
+        """Show the count; after a while a line says it as well, from time to time."""
+        self.ctx.progress({"listing": str(self.ref), self.what: count})
+        if self.ctx.monotonic() >= self.say_at_s:
+            self.ctx.say(f"listing the {self.what}: {count:,} files so far")
+            self.say_at_s = self.ctx.monotonic() + SAY_EVERY_S
+
+
+def kernel_outputs(ctx: Context, ref: Ref, *, only_log: bool = False) -> tuple[list[dict[str, Any]], str]:
+    """Return the files [{"fileName", "url"}] of all pages, and the stored log (a JSON array as text, "" at first).
+
+    With `only_log` the pages behind the log are not asked for.
+    """
     files: list[dict[str, Any]] = []
+    count = _Count(ctx, ref, "outputs")
     tokens, token, log, empty = {""}, "", "", 0
     while True:
         body = {**ref.body(), "pageSize": PAGE_SIZE, "pageToken": token or None}
@@ -39,15 +59,20 @@ def kernel_outputs(ctx: Context, ref: Ref) -> tuple[list[dict[str, Any]], str]:
         empty = 0 if found else empty + 1
         log = log or str(reply.get("log") or "")
         token = str(reply.get("nextPageToken") or "")
-        if token in tokens or empty >= MAX_EMPTY or len(files) >= MAX_FILES:  # "", or one that repeats itself
+        over = token in tokens or empty >= MAX_EMPTY or len(files) >= MAX_FILES  # "", or one that repeats itself
+        if over or (only_log and log):
             return files, log
         tokens.add(token)
+        count.tell(len(files))
 
 
 def kernel_files(ctx: Context, ref: Ref) -> dict[str, int]:
     """Return the sizes in bytes of the output files whose size the server tells."""
-    pages = kaggle_pages(ctx, KERNELS + "ListKernelFiles", ref.body(), "files", MAX_FILES)
-    sizes = {str(item.get("name") or ""): item.get("size") for item in pages}
+    count, sizes = _Count(ctx, ref, "sizes of the outputs"), {}
+    for item in kaggle_pages(ctx, KERNELS + "ListKernelFiles", ref.body(), "files", MAX_FILES):
+        sizes[str(item.get("name") or "")] = item.get("size")
+        if len(sizes) % PAGE_SIZE == 0:
+            count.tell(len(sizes))
     return {name: int(size) for name, size in sizes.items() if isinstance(size, int | str) and str(size).isdigit()}
 
 
@@ -103,25 +128,21 @@ def _ignores_case(folder: Path) -> bool:
 
 def sort_out(
     names: Sequence[str], dest: Path, place: Callable[[Path, str], Path] = safe_path
-) -> tuple[list[str], dict[str, KaggError]]:
-    """Return the names that `place` can store below `dest`, and why the others cannot."""
-    same = _ignores_case(dest)
-    folders = {str(above) for name in names for above in PurePosixPath(name).parents}
-    parts = {
-        str(PurePosixPath(name).with_name(f".{PurePosixPath(name).name}{end}"))
-        for name in names
-        if PurePosixPath(name).name
-        for end in (".part", ".part.json")
-    }  # what download() keeps meanwhile
+) -> tuple[dict[str, Path], dict[str, KaggError]]:
+    """Return where the names go that `place` can store below `dest`, and why the others cannot."""
+    same, find = _ignores_case(dest), _finder(dest, place)
+    folders = {str(above) for name in {name.rpartition("/")[0] for name in names} for above in _and_above(name)}
+    parts = {f"{above}{slash}.{last}" for above, slash, last in (name.rpartition("/") for name in names) if last}
+    parts = {f"{name}{end}" for name in parts for end in (".part", ".part.json")}  # what download() keeps meanwhile
     taken: dict[str, str] = {}
-    kept: list[str] = []
+    kept: dict[str, Path] = {}
     faults: dict[str, KaggError] = {}
     for name in dict.fromkeys(names):
         key = unicodedata.normalize("NFC", name).casefold() if same else name
         reason = "it is a folder too" if name in folders else f"here it is {taken[key]!r}" if key in taken else ""
         reason = reason or ("the download of another file needs it" if name in parts else "")
         try:
-            place(dest, name)
+            path = find(name)
         except KaggError as error:
             faults[name] = error
             continue
@@ -129,8 +150,30 @@ def sort_out(
             faults[name] = KaggError(f"refused the file name {name[:80]!r}: {reason}", code=Exit.INTEGRITY)
             continue
         taken[key] = name
-        kept.append(name)
+        kept[name] = path
     return kept, faults
+
+
+def _and_above(folder: str) -> list[PurePosixPath]:
+    """Return a folder and all above it."""
+    return [PurePosixPath(folder), *PurePosixPath(folder).parents]
+
+
+def _finder(dest: Path, place: Callable[[Path, str], Path]) -> Callable[[str], Path]:
+    """Return `place` below `dest`, which follows the links of a folder once, not for each of its files."""
+    top, known = Path(dest.absolute().anchor), set[str]()
+
+    def find(name: str) -> Path:
+        folder = name.replace("\\", "/").rpartition("/")[0]
+        if folder in known:
+            path = dest / place(top, name).relative_to(top)  # the name by itself
+            if not path.is_symlink():
+                return path
+        path = place(dest, name)
+        known.add(folder)
+        return path
+
+    return find
 
 
 def passes(name: str, include: Iterable[str], exclude: Iterable[str]) -> bool:
@@ -150,7 +193,7 @@ def _attempted(name: str, do: Callable[[str], File]) -> File | KaggError:
         return KaggError(f"{name}: {error.strerror or error}")
 
 
-def in_parallel(names: Sequence[str], do: Callable[[str], File]) -> Iterator[tuple[str, File | KaggError]]:
+def in_parallel(names: Collection[str], do: Callable[[str], File]) -> Iterator[tuple[str, File | KaggError]]:
     """Yield (name, outcome) as they come. Daemon threads: Ctrl-C does not wait for a large file."""
     todo: queue.SimpleQueue[str] = queue.SimpleQueue()
     done: queue.SimpleQueue[tuple[str, File | KaggError]] = queue.SimpleQueue()
@@ -197,17 +240,17 @@ def collect_outputs(
     dest.mkdir(parents=True, exist_ok=True)
     listing = Listing(ctx, ref)
     wanted = [name for name in listing.names if passes(name, include, exclude)]
-    names, faults = sort_out(wanted, dest)
-    sizes = told_sizes(ctx, ref) if names else {}
+    paths, faults = sort_out(wanted, dest)
+    sizes = told_sizes(ctx, ref) if paths else {}
 
     def one(name: str) -> File:
-        got = store(ctx, listing.source(name), safe_path(dest, name), size_bytes=sizes.get(name), durable=False)
+        got = store(ctx, listing.source(name), paths[name], size_bytes=sizes.get(name), durable=False)
         return {"path": name, "size_bytes": got.size_bytes, "sha256": got.sha256}
 
     for error in faults.values():
         ctx.say(f"{ref}: {error.message}", -1)
     files: list[File] = []
-    for name, outcome in in_parallel(names, one):
+    for name, outcome in in_parallel(paths, one):
         if isinstance(outcome, KaggError):
             faults[name] = outcome
             ctx.say(f"{ref}: {outcome.message}", -1)

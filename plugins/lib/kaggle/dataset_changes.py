@@ -16,7 +16,7 @@ from plugins.lib.kaggle.dataset_store import SITE, Found
 from plugins.lib.kaggle.wire import ApiError, flag, is_slug, names, number, slugify, text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from plugins.lib.kaggle.wire import RPC
@@ -59,7 +59,9 @@ def create(world: World, user: str | None, body: dict[str, Any]) -> Found:
         raise KaggError(f"Invalid dataset slug {slug!r}", code=Exit.USAGE)
     about = {"title": title, "license": text(body, "licenseName") or "unknown", "private": flag(body, "isPrivate")}
     fill = functools.partial(_fill, world, user, body)
-    return dataset_store.create(world, user, slug, fill, **about, **_texts(body))
+    found = dataset_store.create(world, user, slug, fill, **about, **_texts(body))
+    blobs.spend(world, _tokens(body))
+    return found
 
 
 def _texts(body: dict[str, Any]) -> dict[str, Any]:
@@ -96,6 +98,7 @@ def _add_version(world: World, user: str | None, dataset: Found, request: dict[s
     fill = functools.partial(_fill, world, user, body)
     delete_old = flag(body, "deleteOldVersions")
     dataset_store.add_version(world, dataset, fill, text(body, "versionNotes"), delete_old=delete_old)
+    blobs.spend(world, _tokens(body))
     _update(world, dataset, texts)
     return dataset
 
@@ -119,6 +122,13 @@ def _fill(world: World, user: str, body: dict[str, Any], folder: Path, depth: in
         if target.parent != folder or target.is_file():
             raise KaggError(f"{text(item, 'name')!r} cannot be a folder here", code=Exit.USAGE)
         _fill(world, user, item, target, depth + 1)
+
+
+def _tokens(body: dict[str, Any]) -> Iterator[str]:
+    """Yield the uploads that `_fill` has laid out."""
+    yield from (text(item, "token") for item in _objects(body, "files"))
+    for item in _objects(body, "directories"):
+        yield from _tokens(item)
 
 
 def _objects(body: dict[str, Any], key: str) -> list[dict[str, Any]]:
@@ -170,6 +180,7 @@ def delete(world: World, user: str | None, body: dict[str, Any]) -> dict[str, An
     """Delete a dataset."""
     owner, slug = text(body, "ownerSlug"), text(body, "datasetSlug")
     dataset_store.delete(world, dataset_store.find_own(world, user, owner, slug, "delete"))
+    blobs.spend(world)
     return {}
 
 

@@ -16,6 +16,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kagg import Exit, KaggError, safe_path
+from plugins.lib.kaggle.walk import files_below
 from plugins.lib.kaggle.wire import ApiError, from_iso, iso
 
 if TYPE_CHECKING:
@@ -133,8 +134,7 @@ def status(world: World, document: dict[str, Any]) -> str:
 def files(found: Found, number: int) -> list[tuple[str, Path]]:
     """Return (name with forward slashes, path) of every file of a version, sorted by name."""
     folder = found.folder / "versions" / str(number) / "files"
-    paths = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-    return sorted((path.relative_to(folder).as_posix(), path) for path in paths)
+    return [(name, folder / name) for name in sorted(files_below(folder))]
 
 
 def attach(world: World, user: str | None, ref: str, number: int = 0) -> Path | None:
@@ -222,6 +222,8 @@ def _commit(world: World, found: Found, staged: Path, notes: str) -> int:
     total_bytes = 0
     for _, path in files(found, number):
         os.utime(path, (now.timestamp(), now.timestamp()))
+        if document.get("private"):
+            path.chmod(0o600)
         total_bytes += path.stat().st_size
     ready = now + timedelta(seconds=settings(world).processing_s)
     entry = {"number": number, "created": iso(now), "ready": iso(ready), "notes": notes, "total_bytes": total_bytes}

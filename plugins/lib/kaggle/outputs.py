@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -13,6 +14,7 @@ from plugins.lib.kaggle import archives, mishaps, records, storage
 from plugins.lib.kaggle.listening import HangUp
 from plugins.lib.kaggle.sessionlog import END, stored
 from plugins.lib.kaggle.sessions import LIVE
+from plugins.lib.kaggle.walk import files_below, is_shown
 from plugins.lib.kaggle.wire import ApiError, Redirect, Stream, compact, from_iso, number, page, text
 
 if TYPE_CHECKING:
@@ -41,9 +43,18 @@ def session_status(world: World, user: str | None, body: dict[str, Any], /) -> d
     return compact({"status": "" if state == "QUEUED" else state, "failureMessage": found[1].get("failureMessage")})
 
 
-def _listed(world: World, kernel: Kernel, folder: Path) -> list[tuple[str, Path]]:
-    """Return (name, path) of what the version in `folder` offers as its output."""
-    return list(mishaps.listed(world, kernel, folder, mishaps.files_of(folder / "output")).items())
+def _listed(world: World, kernel: Kernel, finished: tuple[Path, dict[str, Any]]) -> list[tuple[str, Path]]:
+    """Return (name, path) of what a finished version offers as its output."""
+    folder, session = finished
+    found = mishaps.listed(world, kernel, folder, _own(folder, session["id"], session["ended"]))
+    return [(name, path) for name, path in found.items() if is_shown(name)]
+
+
+@functools.lru_cache(maxsize=4)
+def _own(folder: Path, _session: int, _ended: str) -> dict[str, Path]:
+    """Return {name: path} of the output of a session that is over; nothing changes it any more."""
+    output = folder / "output"
+    return {name: output / name for name in files_below(output)}
 
 
 def _stored_log(world: World, folder: Path, session: dict[str, Any]) -> list[dict[str, object]]:
@@ -67,7 +78,7 @@ def list_session_output(world: World, user: str | None, body: dict[str, Any], /)
     if finished is None:
         return {"files": []}
     folder, session = finished
-    listed = _listed(world, kernel, folder)
+    listed = _listed(world, kernel, finished)
     if fault := world.faults.take("hostile_names", kernel.ref):
         listed += [(name, folder / "source") for name in fault.get("names", HOSTILE)]
     shown, following = page(listed, body, size=20, largest=200)
@@ -87,7 +98,7 @@ def list_files(world: World, user: str | None, body: dict[str, Any], /) -> dict[
     """List names and sizes of the output."""
     kernel = records.asked(world, user, body)
     finished = _finished(world, kernel, body)
-    listed = _listed(world, kernel, finished[0]) if finished else []
+    listed = _listed(world, kernel, finished) if finished else []
     shown, following = page(listed, body, size=20, largest=200)
     ended = finished[1]["ended"] if finished else ""
     files = [compact({"name": name, "size": path.stat().st_size, "creationDate": ended}) for name, path in shown]
@@ -105,7 +116,7 @@ def download_output(world: World, user: str | None, body: dict[str, Any], /) -> 
     if not wanted:
         path = _zipped(world, finished[0])
         return Redirect(storage.sign(world, path, name=f"{kernel.document['slug']}.zip", ttl_s=URL_TTL_S))
-    for name, path in _listed(world, kernel, finished[0]):
+    for name, path in _listed(world, kernel, finished):
         if name == wanted:
             return Redirect(_url(world, finished[1]["id"], name, path))
     raise ApiError(404, f"{wanted} is not in the output of {kernel.ref}")
@@ -116,7 +127,8 @@ def _zipped(world: World, folder: Path) -> Path:
     path = folder / "output.zip"
     with world.lock:
         if not path.exists():
-            archives.build_zip(list(mishaps.files_of(folder / "output").items()), path)
+            output = folder / "output"
+            archives.build_zip([(name, output / name) for name in files_below(output)], path)
     return path
 
 

@@ -53,6 +53,15 @@ def _answer_storage(port: Common) -> None:
     storage.handle(port, world, world.faults)
 
 
+def _is_utf8(body: dict[str, Any]) -> bool:
+    """Tell whether no text in a body has a lone surrogate, which JSON can escape and UTF-8 cannot hold."""
+    try:
+        json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class ApiPort(Common):
     """Kaggle's API: POST /api/v1/{service}/{Method}, the older REST paths, the log stream, and our own controls."""
 
@@ -101,7 +110,7 @@ class ApiPort(Common):
             body = json.loads(content) if content else {}
         except ValueError as error:
             raise ApiError(400, "Invalid JSON payload received") from error
-        if not isinstance(body, dict):
+        if not isinstance(body, dict) or not _is_utf8(body):
             raise ApiError(400, "Invalid JSON payload received")
         if path == "/_local/faults":
             self._control(body)
@@ -197,7 +206,7 @@ class ApiPort(Common):
 
     def reply_json(self, answer: Any) -> None:
         """Send 200 with a JSON body."""
-        self.reply(200, json.dumps(answer, ensure_ascii=False).encode(), "application/json")
+        self.reply(200, json.dumps(answer, ensure_ascii=False).encode(errors="replace"), "application/json")
 
     def reply(self, status: int, content: bytes, content_type: str = "", headers: dict[str, str] | None = None) -> None:
         """Send a whole reply."""

@@ -229,9 +229,9 @@ def _claims(world: World, path: str) -> dict[str, Any]:
 
 def _open(world: World, inside: str) -> BinaryIO:
     """Open a file below world.root; a link anywhere on the way is as good as no file."""
-    path, root = world.root / inside, world.root.resolve()
+    path = world.root / inside
     try:
-        if path.resolve(strict=True) != root / inside or not path.is_file():
+        if path.resolve(strict=True) != path or not path.is_file():  # world.root is resolved
             raise FileNotFoundError(inside)
         return os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)), "rb")
     except OSError as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,7 +22,7 @@ from plugins.lib.launch.manifest import MAX_BYTES, STARTED, SUMMARY, check_marke
 from plugins.lib.metrics import printed_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from kagg import Context, Ref
     from plugins.lib.kaggle.collect import File
@@ -146,11 +147,11 @@ def _whole(job: _Job, summary: dict[str, Any]) -> Results:
     """Fetch the files of the manifest and compare each with it."""
     promised = {str(entry["path"]): entry for entry in summary["manifest"] if job.wants(entry["path"])}
     job.dest.mkdir(parents=True, exist_ok=True)
-    names, faults = sort_out(list(promised), job.dest, place)
+    paths, faults = sort_out(list(promised), job.dest, place)
     listed = set(job.listing.names)
 
     def one(name: str) -> File:
-        entry, path = promised[name], place(job.dest, name)
+        entry, path = promised[name], paths[name]
         if _is_here(path, entry):
             return dict(entry)
         if name not in listed:
@@ -159,8 +160,8 @@ def _whole(job: _Job, summary: dict[str, Any]) -> Results:
         got = store(job.ctx, source, path, size_bytes=entry["size_bytes"], sha256=entry["sha256"], durable=False)
         return {"path": name, "size_bytes": got.size_bytes, "sha256": got.sha256}
 
-    _check_room(job, [promised[name] for name in names if not (job.dest / name).exists()])
-    files = _fetch(job, names, one, faults)
+    _check_room(job, [(path, promised[name]["size_bytes"]) for name, path in paths.items()])
+    files = _fetch(job, paths, one, faults)
     for fault in faults.values():
         job.ctx.say(f"{job.ref}: {fault.message}", -1)
     if faults:
@@ -191,13 +192,20 @@ def place(dest: Path, name: str) -> Path:
 
 def _is_here(path: Path, entry: Mapping[str, Any]) -> bool:
     """Tell whether a file is what the manifest says."""
-    same = path.is_file() and not path.is_symlink() and path.stat().st_size == entry["size_bytes"]
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return False
+    same = stat.S_ISREG(found.st_mode) and found.st_size == entry["size_bytes"]
     return same and file_sha256(path) == entry["sha256"]
 
 
-def _check_room(job: _Job, entries: Sequence[Mapping[str, Any]]) -> None:
+def _check_room(job: _Job, files: Sequence[tuple[Path, int]]) -> None:
     """Raise FAILED when the disk cannot hold what is to come."""
-    needed, free = sum(int(entry["size_bytes"]) for entry in entries), shutil.disk_usage(job.dest).free
+    free = shutil.disk_usage(job.dest).free
+    if sum(size_bytes for _, size_bytes in files) <= free:  # though all of it were to come
+        return
+    needed = sum(size_bytes for path, size_bytes in files if not path.exists())
     if needed > free:
         hint = "make room, or fetch less: --include GLOB"
         raise KaggError(f"{job.dest}: the results need {needed} bytes, the disk has {free}", hint=hint)
@@ -230,16 +238,16 @@ def _partial(job: _Job, state: str, code_files: Mapping[str, str], why: str) -> 
     own = (SUMMARY, STARTED, RESERVE)
     wanted = [name for name in job.listing.names if job.wants(name) and name not in own]
     job.dest.mkdir(parents=True, exist_ok=True)
-    names, faults = sort_out(wanted, job.dest)
+    paths, faults = sort_out(wanted, job.dest)
 
     def one(name: str) -> File:
-        got = store(job.ctx, job.listing.source(name), safe_path(job.dest, name), durable=False)
+        got = store(job.ctx, job.listing.source(name), paths[name], durable=False)
         return {"path": name, "size_bytes": got.size_bytes, "sha256": got.sha256}
 
     files = []
-    for file in _fetch(job, names, one, faults):
+    for file in _fetch(job, paths, one, faults):
         if code_files.get(file["path"]) == file["sha256"]:  # our own code; a session that ends well removes it
-            _remove(safe_path(job.dest, file["path"]), job.dest)
+            _remove(paths[file["path"]], job.dest)
         else:
             files.append(file)
     lines = [f"the session ended with {state.lower()}: its files are what it had written, and not verified ({why})"]
@@ -254,7 +262,7 @@ def _remove(path: Path, dest: Path) -> None:
             (dest / folder).rmdir()
 
 
-def _fetch(job: _Job, names: Sequence[str], one: Callable[[str], File], faults: dict[str, KaggError]) -> list[File]:
+def _fetch(job: _Job, names: Collection[str], one: Callable[[str], File], faults: dict[str, KaggError]) -> list[File]:
     """Fetch several files at once and return those that arrived by path; the others go to `faults`."""
     files: list[File] = []
     for name, outcome in in_parallel(names, one):
