@@ -625,6 +625,7 @@ def test_a_hostile_bundle_is_refused_and_leaves_its_folder_alone(tmp_path, membe
         base64.b64encode(gzip.compress(bytes(10_000_000))).decode(),
         base64.b64encode(gzip.compress(b"A" * 10_000_000)).decode(),
     ],
+    ids=["no base64", "nothing", "no gzip", "cut off", "zeros for ever", "letters for ever"],
 )
 def test_a_damaged_bundle_is_refused(tmp_path, bundle):
     with pytest.raises(CodeError):
