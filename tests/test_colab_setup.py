@@ -305,6 +305,40 @@ def test_what_is_no_key_is_not_copied(ctx, tmp_path, home, name, content):
     assert "\x1b" not in done.out + done.err
 
 
+@pytest.mark.parametrize(
+    ("broken", "content", "found"),
+    [
+        ("kaggle.json", b"{broken", {"kaggle token", "wandb key"}),
+        ("kaggle.json", b"\xff\xfe", {"kaggle token", "wandb key"}),
+        ("access_token", b"\xff\xfe", {"kaggle key", "wandb key"}),
+        ("wandb.md", b"\xff\xfe", {"kaggle key", "kaggle token"}),
+        ("wandb.md", None, {"kaggle key", "kaggle token"}),
+    ],
+)
+def test_a_file_that_cannot_be_read_hides_no_other(ctx, configs, home, broken, content, found):
+    (configs / "access_token").write_text(KGAT)
+    (configs / broken).unlink(missing_ok=True)
+    if content is None:
+        (configs / broken).mkdir()
+    else:
+        (configs / broken).write_bytes(content)
+    for path in configs.iterdir():
+        path.chmod(0o700)
+    done = kagg(ctx, "--json", "colab-setup", "--from", configs, "--offline")
+    assert done.code == 0, done.err
+    assert {what for what, row in rows(done).items() if row["state"] == "written"} == found
+    assert len([note for note in done.document["notes"] if broken in note]) == 1
+
+
+def test_a_token_file_that_cannot_be_read_hides_no_other_variable(ctx, tmp_path, home):
+    (tmp_path / "token").write_bytes(b"\xff\xfe")
+    (tmp_path / "token").chmod(0o600)
+    ctx.env |= {"KAGGLE_API_TOKEN": str(tmp_path / "token"), "WANDB_API_KEY": WANDB}
+    done = kagg(ctx, "--json", "colab-setup", "--offline")
+    assert (done.code, rows(done)["wandb key"]["state"]) == (0, "written")
+    assert [note for note in done.document["notes"] if "environment: cannot read" in note]
+
+
 @pytest.mark.parametrize("options", [["--only", "x"], ["--only", ""], ["--from", "absent"], ["--from", "/dev/null"]])
 def test_a_wrong_option_is_one_line(ctx, options):
     done = kagg(ctx, "colab-setup", *options)

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import threading
+import time
 
 import pytest
 from local_kaggle import Client
@@ -230,7 +231,15 @@ class TestSlots:
     def test_a_full_account_is_waited_for_and_the_run_starts_when_a_session_is_free(self, tmp_path):
         with desk_with(tmp_path, Limits(cpu_slots=1)) as desk:
             desk.client.push("The blocker", SLEEPER)
-            free = threading.Timer(0.4, desk.client.call, ["DeleteKernel", desk.client.named("the-blocker")])
+
+            def once_refused():
+                pushes = 0
+                while pushes < 2:
+                    pushes = sum(path.endswith("SaveKernel") for _, path, _ in list(desk.kaggle.requests))
+                    time.sleep(0.01)
+                desk.client.call("DeleteKernel", desk.client.named("the-blocker"))
+
+            free = threading.Thread(target=once_refused, daemon=True)
             free.start()
             code, ctx = desk.run(desk.write("job.py", "print('at last')"), "--max-wait", "3h")
             free.join()

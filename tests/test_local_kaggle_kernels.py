@@ -599,6 +599,14 @@ class TestInsideASession:
             sandbox.namespace_options.cache_clear()
 
 
+class TestBadText:
+    def test_a_lone_surrogate_in_a_request_is_400_and_nothing_is_kept(self, client):
+        body = {"newTitle": "Bad \ud800 title", "text": "pass", "language": "python", "kernelType": "script"}
+        answer = client.call("SaveKernel", body)
+        assert (answer.status, answer.json()["message"]) == (400, "Invalid JSON payload received")
+        assert client.call("ListKernels", {"user": "demo"}).json().get("kernels", []) == []
+
+
 class TestOutputs:
     def test_files_come_in_pages_and_the_log_only_with_the_first(self, client):
         source = "import os\nos.mkdir('sub')\nfor i in range(5): open(f'sub/{i}.txt', 'w').write(str(i))"
@@ -626,6 +634,36 @@ class TestOutputs:
         source = "import os\nos.symlink('/etc/passwd', 'link.txt')\nos.symlink('/etc', 'folder')\nopen('real.txt', 'w')"
         slug, _ = run_to_end(client, "Links", source)
         assert [file["fileName"] for file in client.output(slug)["files"]] == ["real.txt"]
+
+    def test_a_name_that_is_not_utf_8_is_left_out_of_every_listing(self, client):
+        slug, _ = run_to_end(client, "Bytes", "open(b'bad\\xff.txt', 'w')\nopen('good é.txt', 'w')")
+        assert [file["fileName"] for file in client.output(slug)["files"]] == ["good é.txt"]
+        listed = client.call("ListKernelFiles", client.named(slug)).json()["files"]
+        assert [file["name"] for file in listed] == ["good é.txt"]
+        url = client.call("DownloadKernelOutput", {"ownerSlug": "demo", "kernelSlug": slug}).headers["location"]
+        assert zipfile.ZipFile(BytesIO(client.send("GET", url).content)).namelist() == ["good é.txt"]
+
+    def test_the_output_is_walked_once_however_many_pages_are_asked_for(self, client, monkeypatch):
+        walked = []
+        real = outputs.files_below
+        monkeypatch.setattr(outputs, "files_below", lambda folder: walked.append(folder) or real(folder))
+        slug, _ = run_to_end(client, "Pages", "for i in range(250): open(f'{i:03}.txt', 'w').write(str(i))")
+        names, token = [], ""
+        while True:
+            reply = client.output(slug, pageSize=100, pageToken=token)
+            names += [file["fileName"] for file in reply["files"]]
+            token = reply.get("nextPageToken", "")
+            if not token:
+                break
+        assert names == [f"{number:03}.txt" for number in range(250)]
+        assert len(client.call("ListKernelFiles", client.named(slug, pageSize=200)).json()["files"]) == 200
+        assert len(walked) == 1
+
+    def test_a_kernel_that_was_deleted_and_pushed_again_shows_its_own_files(self, client):
+        for name in ("old.txt", "new.txt"):
+            slug, _ = run_to_end(client, "Again", f"open({name!r}, 'w')")
+            assert [file["fileName"] for file in client.output(slug)["files"]] == [name]
+            assert client.call("DeleteKernel", client.named(slug)).status == 200
 
     def test_list_files_has_sizes(self, client):
         slug, _ = run_to_end(client, "Sizes", "open('a.txt', 'w').write('12345')")

@@ -93,7 +93,8 @@ def test_the_table_agrees_with_what_is_installed_here():
     for name, installed in packages_distributions().items():
         provider = distributions.lookup(name)
         if provider.kind == "known" and len(installed) == 1:
-            assert distributions.same(installed[0]) == distributions.same(provider.names[0]), name
+            own = distributions.same(provider.names[0])
+            assert distributions.same(installed[0]) in (own, f"{own}-skinny"), name  # a part of mlflow has its name
 
 
 def test_an_installed_distribution_counts_only_when_it_came_from_an_index():

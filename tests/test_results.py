@@ -14,6 +14,7 @@ from front_door import QuickContext, close, environment
 from local_kaggle import Client
 
 from kagg import Exit, KaggError, Ref
+from plugins.lib.kaggle import collect
 from plugins.lib.kaggle.server import LocalKaggle
 from plugins.lib.launch.manifest import marker, read_summary
 from plugins.lib.launch.results import fetch_results
@@ -129,6 +130,40 @@ class TestWhole:
         end = "[pathlib.Path(f'n/{i:04}.txt').write_text(str(i)) for i in range(230)]\n"
         ref = desk.session({"n/x": b"", "session_summary.json": summary_of({"n/x": b"", **files})}, end)
         assert len(desk.fetch(ref).files) == 231
+
+    def test_nothing_but_the_files_is_left_behind(self, desk):
+        files = {**FILES, "large.bin": bytes(3_000_000)}  # more than is kept in memory
+        end = "pathlib.Path('large.bin').write_bytes(bytes(3_000_000))\n"
+        desk.fetch(desk.session({**FILES, "session_summary.json": summary_of(files)}, end))
+        assert desk.left() == sorted(files)
+        assert [path.name for path in desk.ctx.home.rglob("*") if path.is_file()] == []
+
+    def test_a_listing_that_takes_long_says_how_far_it_is_from_time_to_time(self, desk, monkeypatch):
+        monkeypatch.setattr(collect, "PAGE_SIZE", 2)
+        monkeypatch.setattr(collect, "SAY_AFTER_S", 0.0)
+        desk.fetch(whole(desk))
+        assert desk.ctx.stderr.getvalue().count("listing the outputs: 2 files so far") == 1
+        assert "4 files so far" not in desk.ctx.stderr.getvalue()
+
+    def test_a_listing_that_is_quick_says_nothing(self, desk):
+        desk.fetch(whole(desk))
+        assert "so far" not in desk.ctx.stderr.getvalue()
+
+    def test_whoever_wants_the_log_only_asks_for_one_page(self, desk, monkeypatch):
+        monkeypatch.setattr(collect, "PAGE_SIZE", 2)
+        ref = whole(desk)
+        before = len(desk.server.requests)
+        files, log = collect.kernel_outputs(desk.ctx, ref, only_log=True)
+        assert (len(files), json.loads(log) != [], len(desk.server.requests) - before) == (2, True, 1)
+
+    def test_names_in_one_folder_are_each_looked_at(self, desk, tmp_path):
+        (tmp_path / "elsewhere").mkdir()
+        (desk.dest / "n").mkdir(parents=True)
+        (desk.dest / "n" / "link").symlink_to(tmp_path / "elsewhere" / "x")
+        names = ["n/good", "n/link", "n/../../x", "n/", "n/a\0b", "o/good"]
+        kept, faults = collect.sort_out(names, desk.dest)
+        assert kept == {name: desk.dest / name for name in ("n/good", "o/good")}
+        assert list(faults) == names[1:5]
 
     def test_files_that_the_manifest_does_not_know_are_said_and_not_fetched(self, desk):
         ref = desk.session({**FILES, "late.txt": b"x", "session_summary.json": summary_of()})

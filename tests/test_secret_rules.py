@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 import zlib
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -294,6 +295,39 @@ FOUND |= {
 }
 
 
+RSA = random.Random("rsa").randbytes(256)  # noqa: S311 (the same signature in every run)
+SIGNED = {
+    "version 2 of google": (
+        "https://storage.googleapis.com/k/a.csv?GoogleAccessId=me%40x.iam.gserviceaccount.com&Expires=18&Signature={}",
+        quote(base64.b64encode(RSA), safe=""),
+    ),
+    "version 2 of google, not quoted": ("https://a.test/x?Signature={}", base64.b64encode(RSA).decode()),
+    "version 4 of google": ("https://a.test/x?X-Goog-Algorithm=GOOG4-RSA-SHA256&X-Goog-Signature={}", RSA.hex()),
+    "version 4 of amazon alone": ("https://b.s3.amazonaws.com/x?X-Amz-Signature={}", draw(64, HEX, "v4")),
+    "version 2 of amazon": (
+        "https://b.s3.amazonaws.com/x?Signature={}&Expires=1",
+        quote(base64.b64encode(RSA[:20]), safe=""),
+    ),
+    "cloudfront": ("https://d1.cloudfront.net/x?Expires=1&Signature={}&Key-Pair-Id=K1", draw(170, ALNUM + "-~", "cf")),
+    "of another service": ("https://a.test/x?q-ak=x&q-signature={}", draw(40, HEX, "cos")),
+    "azure without its other parts": ("https://a.blob.test/x?sig={}", draw(43, ALNUM, "sas") + "%3D"),
+    "in HTML": ('<a href="https://a.test/x?Expires=1&amp;Signature={}">', draw(40, seed="html")),
+    "in JSON": ('"https://a.test/x?Expires=1\\u0026Signature={}"', draw(40, seed="json")),
+    "in another address": (
+        "'data:https%3A%2F%2Fstorage.googleapis.com%2Fx.zip%3FX-Goog-Date%3D1%26X-Goog-Signature%3D{}:2'",
+        RSA.hex(),
+    ),
+    "fields of a form": ("{{'x-amz-date': '1', 'x-amz-signature': '{}'}}", draw(64, HEX, "form")),
+    "session token": (
+        "https://b.s3.amazonaws.com/x?X-Amz-Security-Token={}&X-Amz-Date=1",
+        quote(base64.b64encode(RSA[::-1]), safe=""),
+    ),
+    "short token": ("https://a.test/x.csv?access_token={}", "hunter2" + "secret"),
+    "token": ("https://a.test/x.csv?a=1&amp;access_token={}&b=2", draw(24, seed="token")),
+}
+FOUND |= {f"signed: {name}": (form.format(secret), secret) for name, (form, secret) in SIGNED.items()}
+
+
 @pytest.mark.parametrize(("text", "secret"), FOUND.values(), ids=FOUND)
 def test_a_secret_is_found_by_its_surroundings(text, secret):
     assert values(text) == [secret]
@@ -482,6 +516,18 @@ secret_name prod-db-secret-1
 |:-----|:-:|
 char token[256] = {0};
 'KvJumpToName2Symbol', 'KvGetSectionKey3Symbol',
+https://storage.googleapis.com/b/o?GoogleAccessId=<email>&Expires=1388534400&Signature=<signature>
+https://b.s3.amazonaws.com/o?X-Amz-Date=20130524T000000Z&X-Amz-Expires=86400&X-Amz-Signature=<signature-value>
+https://b.s3.amazonaws.com/o?AWSAccessKeyId=...&Expires=...&Signature=...
+https://b.s3.amazonaws.com/o?Signature=YOUR_SIGNATURE_GOES_HERE_FOR_THE_REQUEST
+https://b.s3.amazonaws.com/o?Signature=SignatureOfTheRequestInBase64AndQuoted
+https://a.blob.core.windows.net/c?sv=2022-11-02&sig={sas_signature}
+f"https://a.test/o?Expires={expires}&Signature={quote(signature_in_base64)}&Key-Pair-Id={key_pair}"
+{'x-amz-signature': '<signature of the policy, in hexadecimal form>'}
+https://a.test/x?access_token=YOUR_TOKEN
+https://a.test/x?access_token=ACCESS-TOKEN&page=2
+https://a.test/x?access_token=user.token
+https://a.test/x?next_page_token=CAESBggDEAIYAw12345678
 """
 
 
@@ -601,6 +647,9 @@ HOSTILE = {
     "quotes": "'\"",
     "base64": "Zm9v",
     "sas": "sig=&sv=",
+    "signatures": "&Signature=",
+    "signed addresses": f"https://a.test/x?X-Amz-Signature={draw(64, HEX)}\n",
+    "a long signature": "?Signature=" + draw(64) + "&access_token=" + draw(12),
     "services": "clockify ",
     "words and values": "twilio " + draw(32, HEX) + " ",
 }

@@ -94,6 +94,12 @@ class TestLogs:
         assert kagg(desk, "logs", slug)[1].out.startswith("gone here\tthere\n")
         assert json.loads(kagg(desk, "logs", slug, "--json")[1].out.split("\n")[0])["data"].startswith("\x1b[2J")
 
+    def test_characters_that_turn_text_around_do_not_reach_the_terminal_and_words_stay(self, desk):
+        slug = ended(desk, "Turned", "print('\\u202eexe.txt\\u2066\\u200b \\u0645\\u06cc\\u200c\\u062e')")
+        assert kagg(desk, "logs", slug)[1].out.split("\n")[0] == "exe.txt \u0645\u06cc\u200c\u062e"
+        first = kagg(desk, "logs", slug, "--json")[1].out.split("\n")[0]
+        assert json.loads(first)["data"].startswith("\u202eexe")
+
     def test_a_failed_session_is_1(self, desk):
         code, ctx = kagg(desk, "logs", ended(desk, "Bad one", "1/0"))
         assert (code, "ZeroDivisionError" in ctx.out) == (Exit.FAILED, True)

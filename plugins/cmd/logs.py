@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from kagg import LIVE_STATES, Exit, KaggError, parse_duration
-from plugins.lib.kaggle.logstream import follow_logs
+from plugins.lib.kaggle.logstream import TRICKS, follow_logs
 from plugins.lib.kaggle.session import named_kernel
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class _Printer:
         if self.ctx.as_json:
             self.ctx.emit(event)
             return
-        *lines, self.rest = (self.rest + UNSAFE.sub("", event["data"])).split("\n")
+        *lines, self.rest = (self.rest + TRICKS.sub("", UNSAFE.sub("", event["data"]))).split("\n")
         for line in lines:
             self.ctx.emit(line)
 

@@ -156,7 +156,7 @@ def _receive(ctx: Context, url: str, part: Part, timeout_s: float, promise: Prom
         part.restart()
     etag = answer.headers.get("ETag") or ""
     part.etag = "" if etag.startswith("W/") else etag  # a weak one does not promise the same bytes
-    if part.is_noted and part.etag and is_long(answer.headers, part.size):
+    if part.is_noted and part.etag and (durable or is_long(answer.headers, part.size)):
         write_atomic(part.note, json.dumps({"etag": part.etag, "version": 1}), 0o600)
     promised_md5 = "" if promise.sha256 else _promised_md5(answer.headers)
     if promised_md5:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 File = dict[str, Any]  # {"path", "size_bytes", "sha256"}
 
-PARALLEL = 4
+PARALLEL, PARALLEL_SMALL = 4, 8  # of small files the wait for the answer is the longest part
+SMALL_BYTES = 1 << 20
 PAGE_SIZE = 200  # the largest that ListKernelSessionOutput takes
 MAX_FILES = 1_000_000
 SAY_AFTER_S, SAY_EVERY_S = 5.0, 30.0
@@ -193,8 +194,15 @@ def _attempted(name: str, do: Callable[[str], File]) -> File | KaggError:
         return KaggError(f"{name}: {error.strerror or error}")
 
 
-def in_parallel(names: Collection[str], do: Callable[[str], File]) -> Iterator[tuple[str, File | KaggError]]:
-    """Yield (name, outcome) as they come. Daemon threads: Ctrl-C does not wait for a large file."""
+def in_parallel(
+    names: Collection[str], do: Callable[[str], File], size_bytes: int | None = None
+) -> Iterator[tuple[str, File | KaggError]]:
+    """Yield (name, outcome) as they come. Daemon threads: Ctrl-C does not wait for a large file.
+
+    `size_bytes`: how much it is together, as far as that is known.
+    """
+    small = size_bytes is not None and size_bytes <= SMALL_BYTES * len(names)
+    most = PARALLEL_SMALL if small else PARALLEL
     todo: queue.SimpleQueue[str] = queue.SimpleQueue()
     done: queue.SimpleQueue[tuple[str, File | KaggError]] = queue.SimpleQueue()
     for name in names:
@@ -206,7 +214,7 @@ def in_parallel(names: Collection[str], do: Callable[[str], File]) -> Iterator[t
                 name = todo.get_nowait()
                 done.put((name, _attempted(name, do)))
 
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(PARALLEL, len(names)))]
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(most, len(names)))]
     for thread in threads:
         thread.start()
     waiting = len(names)
@@ -250,7 +258,7 @@ def collect_outputs(
     for error in faults.values():
         ctx.say(f"{ref}: {error.message}", -1)
     files: list[File] = []
-    for name, outcome in in_parallel(paths, one):
+    for name, outcome in in_parallel(paths, one, sum(sizes.values()) if sizes else None):
         if isinstance(outcome, KaggError):
             faults[name] = outcome
             ctx.say(f"{ref}: {outcome.message}", -1)

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 Event = dict[str, Any]  # {"stream_name", "time" (seconds since the start), "data"}
 
 END_OF_LOG = "END_OF_LOG"
+# What turns text around (unicode.org/reports/tr9) or hides in it; joiners and marks are part of words and stay.
+TRICKS = re.compile("[\u200b\u202a-\u202e\u2060\u2066-\u2069\ufeff]")
 STALL_S = 60.0  # a server that is silent for so long is asked again
 QUIET_S = 3.0  # without --follow, a live log that is silent for so long has shown what there is
 GLANCE_S = 30.0  # and one that never falls silent is left after so long
@@ -193,7 +195,7 @@ class _Log:
                 return
             _pause(self.ctx, attempt)
         try:
-            whole = self.stored(kernel_outputs(self.ctx, self.ref)[1])
+            whole = self.stored(kernel_outputs(self.ctx, self.ref, only_log=True)[1])
         except KaggError as error:  # the session is over: its outputs count, with or without a log
             if error.code != Exit.SERVICE:
                 raise

@@ -125,6 +125,7 @@ def _found(ctx: Context, text: str) -> tuple[str, str]:
     from plugins.lib.ledger import Ledger
 
     with Ledger.open(ctx) as ledger:
+        text = journal.spelled_out(ctx, ledger, text)
         if text == "last":
             rows = [row for row in ledger.runs(100, command="run") if _is_known(ctx, row)]
         elif re.fullmatch(r"\d{8}T\d{6}-[0-9a-f]{6}", text):

@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kagg import LIVE_STATES, Exit, KaggError, KernelStatus
-from plugins.lib.kaggle.logstream import follow_logs
+from plugins.lib.kaggle.logstream import TRICKS, follow_logs
 from plugins.lib.launch.kernel import READABLE_S, STORED_ONLY, was_deleted
 from plugins.lib.local_run import Verdict
 
@@ -61,7 +61,7 @@ class _Seen:
         if event["stream_name"] == "stderr":
             self.errors = (self.errors + event["data"])[-TAIL_CHARS:]
         if self.on_event and not event["data"].startswith((MARKER, "[NbConvertApp]")):
-            self.on_event(event)
+            self.on_event({**event, "data": TRICKS.sub("", event["data"])})
 
     def lines(self) -> list[str]:
         """Return the error stream's last lines without colours and without what Kaggle adds."""

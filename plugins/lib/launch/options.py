@@ -86,7 +86,9 @@ def _add_code_arguments(group: argparse._ArgumentGroup) -> None:
     for name, what in (("include", "also these files"), ("exclude", "not these files")):
         group.add_argument(f"--{name}", action="append", metavar="GLOB", help=f"{what}; may be repeated")
     group.add_argument("--pip", action="append", metavar="REQ", help="install this first; may be repeated")
-    group.add_argument("--no-requirements", action="store_true", help="do not install requirements.txt")
+    group.add_argument(
+        "--no-requirements", action="store_true", help="do not install requirements.txt, or what pyproject.toml needs"
+    )
     group.add_argument("--commit", action="store_true", help="--code git: commit what is staged, else tracked changes")
     group.add_argument("--commit-message", metavar="TEXT", help="--code git: the message of that commit")
     group.add_argument("--push", action="store_true", help="--code git: push the branch to its remote")

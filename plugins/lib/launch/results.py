@@ -161,7 +161,8 @@ def _whole(job: _Job, summary: dict[str, Any]) -> Results:
         return {"path": name, "size_bytes": got.size_bytes, "sha256": got.sha256}
 
     _check_room(job, [(path, promised[name]["size_bytes"]) for name, path in paths.items()])
-    files = _fetch(job, paths, one, faults)
+    size_bytes = sum(promised[name]["size_bytes"] for name in paths)
+    files = _fetch(job, paths, one, faults, size_bytes)
     for fault in faults.values():
         job.ctx.say(f"{job.ref}: {fault.message}", -1)
     if faults:
@@ -262,10 +263,16 @@ def _remove(path: Path, dest: Path) -> None:
             (dest / folder).rmdir()
 
 
-def _fetch(job: _Job, names: Collection[str], one: Callable[[str], File], faults: dict[str, KaggError]) -> list[File]:
+def _fetch(
+    job: _Job,
+    names: Collection[str],
+    one: Callable[[str], File],
+    faults: dict[str, KaggError],
+    size_bytes: int | None = None,
+) -> list[File]:
     """Fetch several files at once and return those that arrived by path; the others go to `faults`."""
     files: list[File] = []
-    for name, outcome in in_parallel(names, one):
+    for name, outcome in in_parallel(names, one, size_bytes):
         if isinstance(outcome, KaggError):
             faults[name] = outcome
             continue

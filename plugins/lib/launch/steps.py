@@ -24,7 +24,7 @@ from plugins.lib.launch.follow import follow
 from plugins.lib.launch.options import Wanted, read, read_back
 from plugins.lib.launch.orphans import dataset_exists
 from plugins.lib.launch.plan import Plan, check_time_left, make_plan, named_body, new_attempt, source_record
-from plugins.lib.launch.script import CHECKPOINTS, Order, build, line_count
+from plugins.lib.launch.script import CHECKPOINTS, Order, build, line_count, requirements_in
 from plugins.lib.launch.state import State
 from plugins.lib.launch.transport_dataset import dataset_code
 from plugins.lib.launch.transport_inline import inline_code
@@ -218,7 +218,7 @@ def _script(launch: Launch, code: Code | None) -> None:
     if code is None:
         text, words = plan.body["text"], "none: this language runs as it is"
     else:
-        requirements = "requirements.txt" if "requirements.txt" in code.files and not wanted.no_requirements else ""
+        requirements = "" if wanted.no_requirements else requirements_in(code.files)
         order = Order(
             run_id=launch.state.attempt,
             entry=code.entry,

@@ -285,6 +285,11 @@ def is_padded(value: str) -> bool:
     return is_random(value.lstrip("A").replace("%", ""))
 
 
+def is_signature(value: str) -> bool:
+    """Accept a signature in hexadecimal or base64; the more of it is looked at, the likelier chance repeats itself."""
+    return is_random(value.replace("%", "")[:64])
+
+
 def is_slack(value: str) -> bool:
     """Accept a Slack token whose last part is drawn by lot; numbers alone are the ids before it."""
     last = value.rpartition("-")[2]
@@ -332,5 +337,6 @@ CHECKS = {
     "slack": is_slack,
     "bot": is_bot,
     "padded": is_padded,
+    "signature": is_signature,
     "any": is_anything,
 }

@@ -56,10 +56,10 @@ url-password  DATABASE_URL  password in a URL  ://  ://[^\s:/?#@'"<>`]{1,100}:([
     span=2:400  check=url_slash
 url-user-token  ACCESS_TOKEN  token in a URL  ://  ://([A-Za-z0-9_-]{20,100})@(?:[a-np-rt-z0-9]|o[^0-9]|s[^e])
     span=2:200  check=bearer
-url-token  ACCESS_TOKEN  token in a URL  token=
+url-token  ACCESS_TOKEN  token in a URL  token=,access_token,accesstoken,auth_token,authtoken
     [?&](?:amp;)?(?:(?:access|auth|api|id|refresh|session|private|security|x-amz-security)[_-]?)?token=
         ([\w.~+/%=-]{16,})  span=40:2600  check=bearer
-url-token  ACCESS_TOKEN  token in a URL  token=
+url-token  ACCESS_TOKEN  token in a URL  token=,access_token,accesstoken,auth_token,authtoken
     [?&](?:amp;)?(?:access|auth|refresh|private)[_-]?token=([\w.~+/%=-]{8,15})(?:[^\w.~+/%=-]|\z)  span=24:40
     check=typed
 url-key  API_KEY  key in a URL  key=,appid=,pass=,secret=,pwd=
@@ -71,11 +71,12 @@ azure-sas  AZURE_SAS_TOKEN  Azure SAS token  sig=
     (?:\bs[veprt]|\bspr|\bsrt)=[^\s'"<>]{1,400}?&(?:amp;)?sig=([A-Za-z0-9%+/_-]{30,100}(?:%3D|=){0,2})  span=500:200
 azure-sas  AZURE_SAS_TOKEN  Azure SAS token  sig=
     [?&"']sig=([A-Za-z0-9%+/_-]{30,100}(?:%3D|=){0,2})&[^\s'"<>]{0,400}\bs[vepr]=  span=2:700
-# Signed addresses, whole, in JSON or in an address: docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html,
-# cloud.google.com/storage/docs/access-control/signed-urls; 27 is a SHA-1 in base64, as version 2 of both has it
+# Signed addresses, also inside of others: docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html and
+# cloud.google.com/storage/docs/access-control/signed-urls; 27 characters: a SHA-1 in base64, version 2 of Amazon
 signed-url  URL_SIGNATURE  signature in a URL  signature=,signature%3d,sig=,x-amz-signature,x-goog-signature
     (?:(?:[?&]|\\u0026|\\x26|%26|%3F)(?:amp;)?(?:[a-z]{1,12}[_-]){0,3}(?:signature|sig)(?:=|%3D)|\bx-(?:amz|goog)-signature
-        \\?["']\s{0,9}[:,]\s{0,9}\\?["'])((?:[\w.~+/-]|%2[BF]|%3D){27,}={0,2})  span=60:2600  check=padded
+        \\?["']\s{0,9}[:,]\s{0,9}\\?["'])((?:[\w.~+/-]|%2[BF]|%3D){27,}={0,2})  span=60:2600
+    check=signature
 storage-connection-string  AZURE_STORAGE_KEY  storage connection string  accountkey,sharedaccesskey,sharedsecret
     (?:Account|SharedAccess)Key["']?\s*[=:]\s*["']?([A-Za-z0-9+/]{40,100}={1,2})  span=2:300
 database-connection-string  DATABASE_PASSWORD  password in a connection string  password=,pwd=,password =,pwd =
