@@ -345,6 +345,8 @@ class TestAfterTheWorst:
         desk.run(desk.write("job.py", SLEEPER), "--detach")
         assert kagg(desk, "stop", desk.kernels()[0])[0] == Exit.DONE
         pushes = [path for _, path, _ in desk.kaggle.requests if path.endswith("SaveKernel")]
+        code, ctx = kagg(desk, "--json", "runs", "list", "--of", "run")
+        assert '"status": "failed"' in ctx.out
         code, ctx = kagg(desk, "attach", "last")
         assert (code, desk.result()["status"]) == (Exit.FAILED, "killed"), ctx.err
         assert "stopped" in ctx.err

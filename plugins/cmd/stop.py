@@ -122,6 +122,11 @@ def _stop(ctx: Context, row: Any, target: Target, *, over_too: bool) -> dict[str
         ctx.say(f"{target.run}: its client, run {attempt.run_id}, will see it as cancelled")
     ctx.say(f"deleting {target.ref}, with the log and the files that it wrote")
     orphans.remove(ctx, row, "kernel", str(target.ref), attempt=target.run, age_s=target.age_s)
+    if attempt and attempt.job_id is None and not attempt.attended:  # nobody else will write its end
+        with Ledger.open(ctx) as ledger:
+            kept = ledger.run(attempt.run_id)["result"]
+            words = "it was stopped: its kernel was deleted"
+            ledger.end_run(attempt.run_id, "failed", Exit.FAILED, error=words, result=kept)
     return {**known, "deleted": True, "datasets": _remove_datasets(ctx, row, target)}
 
 
