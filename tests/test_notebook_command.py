@@ -6,6 +6,7 @@ import gzip
 import importlib.util
 import io
 import json
+import shlex
 import subprocess
 import sys
 import zipfile
@@ -45,7 +46,7 @@ def data(tmp_path):
 
 # --- the file ---------------------------------------------------------------------------------------------------------
 
-EVERYTHING = ["--dataset", "me/one", "--competition", "titanic", "--track", "wandb", "--track", "mlflow"]
+EVERYTHING = ["--competition", "titanic", "--track", "wandb", "--track", "mlflow"]
 EVERYTHING += ["--require-gpu", "--engine", "torch", "--seed", "7"]
 
 
@@ -130,6 +131,13 @@ def test_a_file_that_is_there_stays_unless_force_is_given(ctx, tmp_path):
         ["--out", "x.py"],
         ["--out", "folder.ipynb", "--force"],
         ["--stream", "data.csv", "--target", "absent"],
+        ["--dataset", "a/b", "--competition", "c"],
+        ["--dataset", "a/b", "--stream", "data.csv"],
+        ["--competition", "c", "--stream", "https://example.com/x.csv"],
+        ["--model", "images", "--stream", "data.csv"],
+        ["--model", "images", "--stream", "https://example.com/x.JSONL.gz?v=2"],
+        ["--model", "images", "--stream", "one.png"],
+        ["--stream", "one.jpg"],
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(ctx, tmp_path, monkeypatch, data, options):
@@ -172,9 +180,119 @@ def test_a_secret_in_an_option_is_refused_before_anything_is_written(ctx, tmp_pa
     assert [value for value in (TOKEN, HEX_KEY, "plain words") if value in left] == []
 
 
+CREDENTIALS = [
+    "Signature=x",
+    "GoogleAccessId=me%40x.iam.gserviceaccount.com&Expires=1800000000&Signature=YWJj",
+    "X-Goog-Algorithm=GOOG4-RSA-SHA256&X-Goog-Signature=0",
+    "X-Amz-Signature=...",
+    "a=1&amp;x-amz-security-token=x",
+    "%53ignature=x",
+    "from=https%3A%2F%2Fb.test%2Fy.csv%3FSignature%3Dx",
+    "access_token=hunter2" + "secret",
+    "token=x",
+    "alt=media&token=x",
+    "sv=2022-11-02&sig=<signature>",
+    "q-signature=x",
+    "api-key=x",
+    "apikey=x",
+    "key=x",
+    "AccessKey=x",
+    "client_secret=x",
+    "rootpassword=x",
+    "pwd=x",
+    "authorization=x",
+    "sessionid=x",
+    "a=1#access_token=x",
+    "hdnts=exp=1~acl=/*~hmac=x",
+]
+
+
+@pytest.mark.parametrize("query", CREDENTIALS)
+def test_an_address_whose_query_names_a_credential_is_refused_whatever_its_value(ctx, tmp_path, query):
+    done = kagg(ctx, "notebook", "generate", "--out", tmp_path / "x.ipynb", "--stream", f"https://a.test/x.csv?{query}")
+    assert (done.code, done.out, (tmp_path / "x.ipynb").exists()) == (3, "", False), done.err
+    assert done.err.count("\n") == 1
+    assert "secret" not in done.err.replace("client_secret", "")
+
+
+@pytest.mark.parametrize(
+    "query", ["", "?raw=true", "?v=2&format=csv", "?Signature=", "?page_token=2", "?tokenizer=x&design=1", "?monkey=1"]
+)
+def test_an_address_with_other_queries_is_streamed(ctx, tmp_path, query):
+    url = f"https://a.test/x.csv{query}"
+    done = kagg(ctx, "notebook", "generate", "--out", tmp_path / "x.ipynb", "--stream", url)
+    assert done.code == 0, done.err
+    assert f'stream = \\"{url}\\"' in (tmp_path / "x.ipynb").read_text()
+
+
 def test_there_is_no_option_to_embed_credentials(ctx):
     done = kagg(ctx, "notebook", "generate", "--embed-credentials")
     assert done.code == 2
+
+
+# --- what is said beside it -------------------------------------------------------------------------------------------
+
+
+def said(ctx, tmp_path, *options, name="x.ipynb"):
+    """Return what is said to people when a notebook is written."""
+    done = kagg(ctx, "notebook", "generate", "--force", "--out", tmp_path / name, *options)
+    assert done.code == 0, done.err
+    return done.err
+
+
+@pytest.mark.parametrize("stream", ["absent.csv", "folder/absent.csv", "./absent", "a" * 300 + ".csv", "/absent/x.csv"])
+def test_a_file_that_is_not_here_is_said_and_the_notebook_is_written(ctx, tmp_path, stream):
+    assert f"note: {stream} is not beside {tmp_path / 'x.ipynb'}" in said(
+        ctx, tmp_path, "--stream", stream, "--target", "kind"
+    )
+
+
+def test_a_name_that_is_a_file_of_another_place_is_not(ctx, tmp_path, data):
+    for stream in ("/kaggle/input/x.csv", "/content/x.csv", "me/things", "data.csv", "https://a.test/x.csv"):
+        assert "note:" not in said(ctx, tmp_path, "--stream", stream)
+    (tmp_path / "sub").mkdir()
+    assert "note: data.csv is not beside" in said(ctx, tmp_path, "--stream", "data.csv", name="sub/x.ipynb")
+    assert "note: sub/absent is not here: it is taken for a dataset" in said(ctx, tmp_path, "--stream", "sub/absent")
+    assert "note: the notebook reads a/b;" in said(ctx, tmp_path, "--dataset", "a/b", "--dataset", "a/c")
+
+
+def test_the_target_is_looked_for_in_a_file_beside_the_notebook(ctx, tmp_path, data):
+    options = ["--out", tmp_path / "x.ipynb", "--stream", "data.csv", "--target", "absent"]
+    done = kagg(ctx, "notebook", "generate", *options)
+    assert (done.code, "data.csv has no column 'absent'" in done.err) == (2, True)
+
+
+def test_the_next_step_sends_what_the_notebook_reads_to_kaggle(ctx, tmp_path, data):
+    (tmp_path / "odd [1].csv").write_bytes(data.read_bytes())
+    run = f"python kagg.py run {tmp_path / 'x.ipynb'}"
+    for options, more in (
+        (["--stream", "data.csv"], " --include data.csv"),
+        (["--stream", "odd [1].csv"], " --include 'odd [[]1].csv'"),
+        (["--stream", "me/things"], " --dataset me/things"),
+        (["--dataset", "me/things"], " --dataset me/things"),
+        (["--competition", "titanic"], " --competition titanic"),
+        (["--stream", "https://a.test/x.csv"], ""),
+    ):
+        assert f"try: {run}; on Kaggle: {run} --kaggle{more}\n" in said(ctx, tmp_path, *options)
+    assert said(ctx, tmp_path, "--stream", "absent.csv").endswith(f"try: {run}\n")
+    assert "only data that lies beside it" in said(ctx, tmp_path, "--stream", data)
+
+
+@pytest.mark.parametrize("name", ["data.csv", "odd [1].csv", "sub/data.csv"])
+def test_the_option_that_is_shown_sends_the_file(ctx, tmp_path, data, name):
+    from plugins.lib.launch.code import collect
+
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(data.read_bytes())
+    shown = said(ctx, tmp_path, "--stream", name).splitlines()[-1]
+    pattern = shlex.split(shown)[-1]
+    assert set(collect(ctx, tmp_path / "x.ipynb", None, [pattern], []).files) >= {name}
+
+
+def test_the_notebook_names_the_program_as_it_is_called_here(made):
+    text = json.loads(made().read_text())["cells"][0]["source"]
+    assert "`python kagg.py run NOTEBOOK -p epochs=5`" in "".join(text)
 
 
 # --- it runs ----------------------------------------------------------------------------------------------------------
@@ -353,7 +471,7 @@ def test_a_wrong_parameter_is_said_by_the_notebook(made, data, tmp_path, params,
 
 
 @pytest.mark.parametrize("kaggle", [True, False])
-def test_keys_are_found_in_order_and_never_printed(made, data, tmp_path, kaggle):
+def test_keys_are_found_in_order_and_never_printed(made, tmp_path, kaggle):
     clients = tmp_path / "clients"
     (clients / "google" / "colab").mkdir(parents=True)
     (clients / "kaggle_secrets.py").write_text(
@@ -369,7 +487,7 @@ def test_keys_are_found_in_order_and_never_printed(made, data, tmp_path, kaggle)
     configs.mkdir(parents=True)
     (configs / "kaggle.json").write_text(json.dumps({"username": "of-configs", "key": "of-configs", "_readme": []}))
     (configs / "wandb.md").write_text("# W\n\n    api_key: of-wandb-md\n    entity: YOUR-TEAM\n")
-    path = made("--stream", str(data), "--dataset", "me/things", "--track", "wandb")
+    path = made("--dataset", "me/things", "--track", "wandb")
     script = json.loads(path.read_text())
     show = "import pathlib; pathlib.Path('env.json').write_text(json.dumps(dict(os.environ)))"
     script["cells"][5]["source"] += ["\n", show]
@@ -388,3 +506,22 @@ def test_keys_are_found_in_order_and_never_printed(made, data, tmp_path, kaggle)
     where = "Kaggle Secrets" if kaggle else "Colab userdata"
     assert any(line.split() == ["KAGGLE_KEY", *where.split()] for line in done.out.splitlines())
     assert any(line.split() == ["WANDB_ENTITY", "not", "found"] for line in done.out.splitlines())
+
+
+@pytest.mark.parametrize("broken", ["kaggle.json", "wandb.md"])
+def test_a_file_of_configs_that_cannot_be_read_does_not_hide_the_other(made, tmp_path, broken):
+    configs = tmp_path / "out" / "configs"
+    configs.mkdir(parents=True)
+    (configs / "kaggle.json").write_text('{"username": "ann", "key": "of-kaggle"}')
+    (configs / "wandb.md").write_text("api_key: of-wandb\n")
+    (configs / broken).write_bytes(b"{broken \xff")
+    done = run_cells(made("--dataset", "me/things", "--track", "wandb"), tmp_path / "out", until="credentials")
+    assert done.code == 0, done.err
+    found = {
+        line.split()[0]: line.split()[1:] for line in done.out.splitlines() if line.startswith(("KAGGLE", "WANDB"))
+    }
+    absent = ["not", "found"]
+    wanted = (["configs/"], absent) if broken == "wandb.md" else (absent, ["configs/"])
+    assert (found["KAGGLE_KEY"], found["WANDB_API_KEY"]) == wanted
+    assert f"{broken} cannot be read" in done.out
+    assert "of-" not in done.out + done.err

@@ -61,8 +61,6 @@ def run(args: argparse.Namespace, ctx: Context) -> int:
     making = shared("research.notebook")
     text = making.notebook_text(plan)
     _refuse(ctx, str(path), [(path.name, text)])
-    if not plan.stream and not plan.datasets and not plan.competition:
-        ctx.say("note: no data is named; set stream in its parameters, or give --stream, --dataset or --competition")
     report = {
         "path": str(path),
         "sha256": hashlib.sha256(text.encode()).hexdigest(),
@@ -74,7 +72,10 @@ def run(args: argparse.Namespace, ctx: Context) -> int:
         write_atomic(path, text)
         row.result = report
     ctx.emit(report, f"{path}  {report['cells']} cells, {report['size_bytes']} bytes, no keys in it")
-    ctx.say(f"try: python kagg.py run {path}")
+    streams = shared("research.stream")
+    for note in streams.notes(plan, path):
+        ctx.say(f"note: {note}")
+    ctx.say(f"try: {streams.next_step(plan, path)}")
     return Exit.DONE
 
 

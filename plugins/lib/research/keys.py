@@ -92,8 +92,7 @@ class Search:
         try:
             value = str(source.get(name) or "").strip()
         except KaggError as error:
-            self._note(f"{source.name}: {error.message}")
-            self.silent.add(source.name)
+            self._note(f"{source.name}: {error.message}")  # of one file: the others of the folder are still asked
             return ""
         except Exception as error:  # noqa: BLE001 - clients that are not ours, with errors of their own
             self._explain(source.name, name, type(error).__name__)

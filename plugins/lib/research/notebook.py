@@ -26,7 +26,8 @@ ABOUT = """\
 
 Trains a baseline on {reads}, in pieces: the data may be larger than the memory.
 
-1. Set the **parameters** in the next cell, or from outside: `kagg run NOTEBOOK -p epochs=5`, or papermill.
+1. Set the **parameters** in the next cell, or from outside: `python kagg.py run NOTEBOOK -p epochs=5`,
+   or papermill.
 2. Run all cells. On Kaggle, Colab and Jupyter it is the same notebook.
 3. It leaves `metrics.json`, `metrics.jsonl`, `predictions.csv`, `plots/` and `checkpoint.npz`; run it again, and it
    goes on from the checkpoint.

@@ -10,7 +10,8 @@ import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kagg import bad_input, check_url, strip_prefix
+from kagg import bad_input, strip_prefix
+from plugins.lib.research.stream import SLUG, check_columns, check_model, check_stream, is_reference
 
 if TYPE_CHECKING:
     import argparse
@@ -21,7 +22,6 @@ ENGINES = ("sklearn", "torch")
 TRACKERS = ("wandb", "mlflow")
 WIDTH = 88  # columns of a line, where ruff and black break it
 MAX_SEED = 2**32 - 1  # what numpy and scikit-learn take
-SLUG = r"[A-Za-z0-9][A-Za-z0-9_-]{0,254}"
 SECRETS = {
     "kaggle": ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY"),
     "wandb": ("WANDB_API_KEY", "WANDB_ENTITY", "WANDB_PROJECT"),
@@ -52,11 +52,6 @@ class Plan(NamedTuple):
         return found + (list(SECRETS["wandb"]) if "wandb" in self.track else [])
 
 
-def is_reference(text: str) -> bool:
-    """Tell whether a text can be owner/slug."""
-    return bool(re.fullmatch(f"{SLUG}/{SLUG}", text))
-
-
 def _line(option: str, text: str, most: int = 200) -> str:
     """Return one printable line.
 
@@ -83,38 +78,6 @@ def _competition(text: str) -> str:
     return found
 
 
-def _stream(text: str) -> str:
-    """Return an address without credentials, a path, or owner/slug."""
-    if not text:
-        return ""
-    _line("--stream", text, 2000)
-    if "://" not in text:
-        return text
-    check_url(text)
-    if "@" in text.partition("://")[2].partition("/")[0]:
-        raise bad_input("--stream holds a user name or password", "a notebook holds no keys; give the address alone")
-    return text
-
-
-def _columns_fit(stream: str, target: str) -> None:
-    """Look for the target in a CSV of this machine, so that a slip of the pen is found now."""
-    path = Path(stream)
-    if not target or "://" in stream or path.suffix.lower() not in (".csv", ".tsv") or not path.is_file():
-        return
-    import csv
-
-    with path.open("rb") as file:
-        line = file.readline(1 << 16).decode("utf-8-sig", "replace")
-    separator = max(",;\t|", key=line.count)  # as the notebook finds it
-    try:
-        names = next(csv.reader([line], delimiter=separator), [])
-    except csv.Error as error:
-        raise bad_input(f"{stream} does not begin with the names of columns: {error}") from error
-    if target not in names:
-        shown = ", ".join(names[:20]) or "none"
-        raise bad_input(f"{stream} has no column {target[:80]!r}", f"it has: {shown[:300]}")
-
-
 def _folder(text: str) -> str:
     """Return a folder below MyDrive."""
     parts = _line("--drive", text).strip("/").split("/")
@@ -123,20 +86,30 @@ def _folder(text: str) -> str:
     return "/".join(parts)
 
 
+def _check_together(args: argparse.Namespace) -> None:
+    """Refuse options of which one would say nothing beside the others."""
+    named = [f"--{name}" for name in ("stream", "dataset", "competition") if getattr(args, name)]
+    if len(named) > 1:
+        raise bad_input(f"{' and '.join(named)} each say what is read", "give one of them")
+    if args.drive is not None and args.action != "colab":
+        raise bad_input("--drive is for Colab", "use: notebook colab --drive FOLDER")
+    if args.model == "images" and args.target:
+        raise bad_input("--target is for tables", "the class of a picture is its folder's name")
+
+
 def make_plan(args: argparse.Namespace) -> Plan:
     """Check the options and return what they ask for.
 
     Raises:
-        KaggError: USAGE, with what to mend.
+        KaggError: USAGE, with what to mend; FINDINGS when an address holds a credential.
     """
     if not 0 <= args.seed <= MAX_SEED:
         raise bad_input(f"--seed {args.seed} is not from 0 to {MAX_SEED}")
-    if args.drive is not None and args.action != "colab":
-        raise bad_input("--drive is for Colab", "use: notebook colab --drive FOLDER")
-    stream, target = _stream(args.stream or ""), _line("--target", args.target) if args.target else ""
-    if args.model == "images" and target:
-        raise bad_input("--target is for tables", "the class of a picture is its folder's name")
-    _columns_fit(stream, target)
+    _check_together(args)
+    stream = check_stream(_line("--stream", args.stream, 2000)) if args.stream else ""
+    target = _line("--target", args.target) if args.target else ""
+    check_model(stream, args.model)
+    check_columns(stream, target, args.out or Path("research.ipynb"))
     datasets = tuple(dict.fromkeys(_dataset(text) for text in args.dataset or ()))
     title = _line("--title", args.title, 100) if args.title else ""
     named = f"{args.model.title()} baseline" + (f" on {datasets[0]}" if datasets else "")

@@ -65,20 +65,34 @@ def of_colab_userdata(name):
 
 def of_configs(name):
     """Return a value of configs/kaggle.json or configs/wandb.md, "" when absent."""
-    for folder in (Path("configs"), Path("/content/configs")):
-        found = {}
-        if (folder / "kaggle.json").is_file():
-            fields = json.loads((folder / "kaggle.json").read_text(encoding="utf-8"))
-            found |= {f"KAGGLE_{key.upper()}": fields[key] for key in fields}
-        if (folder / "wandb.md").is_file():
-            for line in (folder / "wandb.md").read_text(encoding="utf-8").splitlines():
-                key, colon, value = line.strip().partition(":")
-                if colon and key in ("api_key", "entity", "project"):
-                    found[f"WANDB_{key.upper()}"] = value.strip()
+    file_name = "wandb.md" if name.startswith("WANDB_") else "kaggle.json"
+    for path in (Path("configs", file_name), Path("/content/configs", file_name)):
+        if not path.is_file():
+            continue
+        try:
+            found = fields_in(path)
+        except (OSError, ValueError, AttributeError, TypeError) as error:
+            # Its text is not shown, it could hold a value.
+            print(f"{path} cannot be read ({type(error).__name__})")
+            continue
         value = str(found.get(name) or "")
         if value and not value.startswith("YOUR-"):
             return value
     return ""
+
+
+def fields_in(path):
+    """Return the values of a file, by the names of their variables."""
+    text = path.read_text(encoding="utf-8")
+    if path.name == "kaggle.json":
+        fields = json.loads(text)
+        return {f"KAGGLE_{key.upper()}": fields[key] for key in fields}
+    found = {}
+    for line in text.splitlines():
+        key, colon, value = line.strip().partition(":")
+        if colon and key in ("api_key", "entity", "project"):
+            found[f"WANDB_{key.upper()}"] = value.strip()
+    return found
 
 
 def find_secret(name):
