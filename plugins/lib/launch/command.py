@@ -126,9 +126,7 @@ def _found(ctx: Context, text: str) -> tuple[str, str]:
 
     with Ledger.open(ctx) as ledger:
         text = journal.spelled_out(ctx, ledger, text)
-        if text == "last":
-            rows = [row for row in ledger.runs(100, command="run") if _is_known(ctx, row)]
-        elif re.fullmatch(r"\d{8}T\d{6}-[0-9a-f]{6}", text):
+        if re.fullmatch(r"\d{8}T\d{6}-[0-9a-f]{6}", text):
             rows = [ledger.run(text)]
         else:
             slug = text.rpartition("/")[2]
@@ -138,7 +136,7 @@ def _found(ctx: Context, text: str) -> tuple[str, str]:
                 words = f"run {rows[0]['id']} ended before anything was pushed: {rows[0]['error'] or 'no reason given'}"
                 raise bad_input(words, "start it again")
             return rows[0]["id"], rows[0]["params"]["attempt"]
-        attempt = journal.find(ledger, text) if text != "last" else None
+        attempt = journal.find(ledger, text)
     if attempt and attempt.job_id is not None:
         hint = f"python kagg.py batch FILE --resume {attempt.run_id}, with --retry-failed when the job has failed"
         raise KaggError(f"{text} belongs to a batch, which goes on with it", code=Exit.USAGE, hint=hint)

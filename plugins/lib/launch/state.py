@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kagg import Context
 
 # In order; the name says what is done. `pushing` is written before the push: whether it arrived is to be found out.
-STAGES = ("begun", "code", "script", "pushing", "pushed", "ended", "collected", "over")
+STAGES = ("begun", "code", "script", "pushing", "pushed", "collected", "over")
 ATTEMPT = re.compile(r"[a-z0-9][a-z0-9-]{0,80}")
 
 
