@@ -16,6 +16,14 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(autouse=True)
+def _nothing_kept():
+    """Let a test's secrets end with it: the next one may show the same words."""
+    before = set(kagg._SECRETS)
+    yield
+    kagg._SECRETS.intersection_update(before)
+
+
 @pytest.fixture
 def idle_kaggle(tmp_path):
     """A local Kaggle whose sessions stay queued, so that a push costs nothing; no credential may reach its storage."""
