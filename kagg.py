@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import io
 import json
 import os
 import re
@@ -535,18 +536,28 @@ def retry_after_s(ctx: Context, headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def _cut_off(sock: Any) -> None:
-    """Wake whoever waits for this socket; under TLS the connection itself is cut, not the session."""
-    import socket
+class _Patient:
+    """A socket for http.client that is read until `until_s`: a header that drips renews every timeout of its own."""
 
-    with contextlib.suppress(OSError):
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+    def __init__(self, sock: Any, until_s: float) -> None:
+        self.raw, self.until_s = sock.makefile("rb", buffering=0), until_s
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.raw, name)
+
+    def makefile(self, _mode: str) -> Any:
+        return io.BufferedReader(self)
+
+    def readinto(self, buffer: Any) -> Any:
+        if time.monotonic() > self.until_s:
+            raise TimeoutError("the header takes too long")
+        return self.raw.readinto(buffer)
 
 
 def _exchange(ctx: Context, method: str, url: str, *, headers: Mapping[str, str], body: Any,
               timeout_s: float, fresh: bool) -> Stream:
     """Send one request over an idle connection, or over a new one when `fresh` or when the idle one has died."""
-    from http.client import HTTPException
+    from http.client import HTTPException, HTTPResponse
     from urllib.parse import quote, urlsplit
 
     parts = urlsplit(url)
@@ -559,14 +570,12 @@ def _exchange(ctx: Context, method: str, url: str, *, headers: Mapping[str, str]
         connection = connection or _connect(ctx, url)
         connection.sock.settimeout(timeout_s)
         sent = True
-        watch = threading.Timer(4 * timeout_s, _cut_off, [connection.sock])  # a header that drips resets every timeout
-        watch.daemon = True
-        watch.start()
-        try:
-            connection.request(method, path, body=body, headers=dict(headers))
-            return Stream(connection, connection.getresponse(), url, idle)
-        finally:
-            watch.cancel()
+        connection.request(method, path, body=body, headers=dict(headers))
+        patient: Any = _Patient(connection.sock, time.monotonic() + 4 * timeout_s)
+        connection.response_class = lambda _, **options: HTTPResponse(patient, **options)
+        response = connection.getresponse()
+        patient.until_s = float("inf")
+        return Stream(connection, response, url, idle)
     except (HTTPException, OSError, ValueError) as error:
         if connection:
             connection.close()
@@ -700,12 +709,6 @@ def error_text(reply: Reply) -> str:
     inner = found.get("error") if isinstance(found, dict) else None
     text = (inner if isinstance(inner, dict) else found).get("message") if isinstance(found, dict) else None
     return f": {' '.join(str(text or inner).split())[:300]}" if text or (inner and isinstance(inner, str)) else ""
-
-
-def download(ctx: Context, get_url: Callable[[], str], dest: Path, **checks: Any) -> Path:
-    """Download to `dest`, which appears only when it is whole and verified; see plugins/lib/download.py."""
-    path: Path = shared("download").download(ctx, get_url, dest, **checks)
-    return path
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -920,14 +923,6 @@ def _explained(ctx: Context, method: str, error: KaggError, usable: list[Credent
             if proof.code == Exit.CONFIG or proof.details.get("status") == 403:
                 error.code, error.hint = Exit.CONFIG, "other calls are refused as well; " + _SIGN_IN
     return error
-
-
-def kaggle_download_url(ctx: Context, method: str, body: Mapping[str, Any]) -> str:
-    """Call a method that answers 302 and return the signed URL, which is fetched without Authorization."""
-    from urllib.parse import urljoin
-
-    reply: Reply = kaggle_rpc(ctx, method, body, follow=False, ok=REDIRECTS)
-    return urljoin(reply.url, reply.headers.get("Location") or "")
 
 
 def kaggle_user(ctx: Context) -> str:
@@ -1501,6 +1496,8 @@ def _run_alone(ctx: Context, path: Path, params: dict[str, Any], timeout_s: floa
 
     command = [str(path), *(f"--{name}={value}" for name, value in params.items()), *args]
     if path.suffix == ".ipynb":
+        if params or args:
+            raise bad_input("a notebook takes no parameters where kagg.py has no plugins/ beside it")
         need_packages("run", {"nbclient": "nbclient>=0.10", "ipykernel": "ipykernel>=6.29"})
         command = ["-c", "from nbclient.cli import main; main()", str(path)]
     started_s = ctx.monotonic()

@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SPINE = ROOT / "kagg.py"
 
-SPINE_LINES = 2042  # the design says 1,200; DECISIONS.md says why it is more; only down
+SPINE_LINES = 2039  # the design says 1,200; DECISIONS.md says why it is more; only down
 SECTION_LINES = 240
 ROOM_LINES = 350
 FUNCTION_LINES = 80

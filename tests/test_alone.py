@@ -99,6 +99,14 @@ class _Echo(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.parametrize("more", [["-p", "epochs=3"], ["--", "--fast"]])
+def test_a_notebook_that_could_not_get_its_parameters_is_refused(alone, more):
+    (alone.folder / "nb.ipynb").write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
+    done = alone("run", "nb.ipynb", *more)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert "plugins/" in done.stderr
+
+
 def test_it_calls_and_monitors_an_endpoint_of_its_registry(alone):
     with ThreadingHTTPServer(("127.0.0.1", 0), _Echo) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()

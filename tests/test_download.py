@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 from front_door import QuickContext, close, cut, environment
 
-from kagg import Exit, KaggError, download
+from kagg import Exit, KaggError
+from plugins.lib.download import download
 from plugins.lib.kaggle import storage
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -371,7 +372,8 @@ def test_two_threads_that_download_the_same_file_do_not_mix_their_bytes(ctx, web
 CHILD = """
 import sys
 from pathlib import Path
-from kagg import Context, download
+from kagg import Context
+from plugins.lib.download import download
 download(Context(), lambda: sys.argv[1], Path(sys.argv[2]))
 """
 

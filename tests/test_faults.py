@@ -277,6 +277,23 @@ def test_an_answer_that_drips_for_ever_is_left(odd):
     assert done.code == Exit.SERVICE
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.usefixtures("impatient")
+def test_a_header_that_drips_for_ever_is_left(odd):
+    stop = threading.Event()
+
+    def drip(handler):
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
+        while not stop.wait(0.05):
+            handler.wfile.write(b"2")
+            handler.wfile.flush()
+
+    done = odd("list", drip)
+    stop.set()
+    assert done.code == Exit.SERVICE
+    assert "takes too long" in done.err
+
+
 @pytest.mark.parametrize("length", ["-1", "abc", "99999999999999999999", "5, 7"])
 def test_a_content_length_that_makes_no_sense_is_exit_12_or_ignored(odd, length):
     def answer(handler):

@@ -6,9 +6,10 @@ import contextlib
 import re
 import zipfile
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
-from kagg import DATASETS, Context, Exit, KaggError, download, kaggle_download_url, kaggle_rpc, safe_path
+from kagg import DATASETS, REDIRECTS, Context, Exit, KaggError, Reply, kaggle_rpc, safe_path
+from plugins.lib.download import download
 from plugins.lib.kaggle.archives import MAX_UNPACKED_BYTES, unpack
 from plugins.lib.kaggle.uploading import upload, upload_blob
 
@@ -246,7 +247,8 @@ def download_dataset(
     seen: list[str] = []
 
     def get_url() -> str:
-        seen.append(kaggle_download_url(ctx, DATASETS + "DownloadDataset", request))
+        reply: Reply = kaggle_rpc(ctx, DATASETS + "DownloadDataset", request, follow=False, ok=REDIRECTS)
+        seen.append(urljoin(reply.url, reply.headers.get("Location") or ""))
         return seen[-1]
 
     download(ctx, get_url, part)
