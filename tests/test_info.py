@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -206,6 +207,17 @@ def test_every_failure_is_a_line_of_info(demo, idle_kaggle, tmp_path):
     text = kagg(demo, "info").out
     assert "quota        not known: 127.0.0.1 answered 503" in text
     assert "ledger       not known: " in text
+
+
+@pytest.mark.parametrize("signed", [{"KAGGLE_KEY": "0" * 32}, {"KAGGLE_API_TOKEN": "KGAT_" + "0" * 32}])
+def test_who_is_named_beside_a_refused_key_is_nobody(demo, signed):
+    demo.env.pop("KAGGLE_KEY")
+    demo.env.update(signed)
+    done = kagg(demo, "--json", "info")
+    found = json.loads(done.out)
+    assert (done.code, found["user"], found["quota"], found["live"]) == (0, None, None, None)
+    assert found["problems"]["user"]
+    assert "none" not in next(line for line in kagg(demo, "info").out.splitlines() if line.startswith("live runs"))
 
 
 def test_info_with_a_wrong_address_is_a_line_too(ctx):

@@ -30,6 +30,7 @@ def run(_args: argparse.Namespace, ctx: Context) -> int:
     problems.
     """
     problems: dict[str, str] = {}
+    refused: set[str] = set()
 
     def ask(what: str, question: Callable[[], Any]) -> Any:
         """Return an answer, None with the reason in `problems` when there is none."""
@@ -37,6 +38,8 @@ def run(_args: argparse.Namespace, ctx: Context) -> int:
             return question()
         except KaggError as error:
             problems[what] = redact(error.message) + (f"; {redact(error.hint)}" if error.hint else "")
+            if error.code == Exit.CONFIG:
+                refused.add(what)
         except OSError as error:
             problems[what] = f"{error.filename or what}: {error.strerror or error}"
         return None
@@ -54,6 +57,8 @@ def run(_args: argparse.Namespace, ctx: Context) -> int:
     found["user"] = ask("user", lambda: kaggle_user(ctx)) if found["credentials"] else None
     budget: Quota | None = ask("quota", lambda: quota.read(ctx)) if found["user"] else None
     found["quota"] = budget.document() if budget else None
+    if "quota" in refused:  # a name beside a key is the user's only when Kaggle takes the key
+        found["user"], problems["user"] = None, problems["quota"]
     found["live"] = ask("live", lambda: _live(ctx)) if found["user"] and found["ledger"] else None
     found["problems"] = problems
     ctx.emit(found, "\n".join(_lines(found, budget)))
@@ -101,7 +106,8 @@ def _lines(found: dict[str, Any], budget: Quota | None) -> list[str]:
         lines += [_line(kind, ", ".join(map(_room_words, rooms)) or "no room is installed")]
     lines += ["", *_quota_lines(budget, problems.get("quota", "not signed in"))]
     lines += [_line("at once", ", ".join(f"{count} {slot}" for slot, count in found["slots"].items()) + " sessions")]
-    lines += _live_lines(found["live"], problems.get("live") or problems.get("ledger", "not signed in"))
+    reasons = [problems[what] for what in ("live", "ledger", "user") if what in problems]
+    lines += _live_lines(found["live"], (*reasons, "not signed in")[0])
     rows = [{**row, "name": row["name"] or "(none)", "limit": f"{row['limit_h']:g} h"} for row in found["accelerators"]]
     return [*lines, "", table(rows, ("name", "device", "limit", "about"))]
 
