@@ -25,6 +25,7 @@ from plugins.lib.kaggle.server import LocalKaggle
 from plugins.lib.kaggle.sessions import Limits
 from plugins.lib.launch import script
 from plugins.lib.launch.code import collect
+from plugins.lib.launch.orphans import HEADER
 from plugins.lib.launch.script import Order, build, line_count
 from plugins.lib.launch.transport_inline import inline_code
 
@@ -843,7 +844,7 @@ def test_a_script_is_python_3_9_begins_with_its_mark_and_has_each_name_once(tran
     code = packed({entry: "x" * 500})._replace(transport=transport)
     text = build(Order(run_id="r.1", entry=entry, code=code, device="gpu", inputs=("datasets/a/b",)))
     assert text.splitlines()[0] == "#!/usr/bin/env python3"
-    assert script.OURS.findall(text) == ["r.1"]
+    assert HEADER.match(text)[1] == "r.1"
     tree = ast.parse(text, feature_version=(3, 9))
     names = collections.Counter(
         name
@@ -878,6 +879,9 @@ def test_nothing_in_a_script_is_taken_for_a_secret(ctx, entry):
         payload |= {"token_dataset": "me/kagg-token-0123abcd", "secret_label": "GITHUB_TOKEN"}
         text = build(Order("r", entry, code._replace(payload=payload), git_commit=code.sha256[:40]))
         refuse_secrets(ctx, "the script", (("script", text),))
+        planted = "gh" + "p_" + "aB3dE6gH9kQ1wR5tY7uZ2xC4vN8mS0pLfJ" + "Kq"
+        with pytest.raises(KaggError):  # one that is there is found
+            refuse_secrets(ctx, "the script", (("script", f'{text}\nkey = "{planted}"\n'),))
 
 
 def test_the_line_count_leaves_the_packed_code_out():

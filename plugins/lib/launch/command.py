@@ -110,12 +110,6 @@ def attach(args: argparse.Namespace, ctx: Context) -> int:
     return report_run(ctx, attempt, result, Path(state.document["dest"]))
 
 
-def _is_known(ctx: Context, row: dict[str, Any]) -> bool:
-    """Tell whether a run has come so far that there is something to go on with."""
-    attempt = str((row["params"] or {}).get("attempt") or "")
-    return bool(attempt) and (ctx.home / "runs" / attempt / "state.json").is_file()
-
-
 def _found(ctx: Context, text: str) -> tuple[str, str]:
     """Return the ledger's run and the attempt that `text` names.
 
@@ -131,11 +125,12 @@ def _found(ctx: Context, text: str) -> tuple[str, str]:
         else:
             slug = text.rpartition("/")[2]
             rows = [row for row in ledger.runs(10_000) if (row["params"] or {}).get("attempt") == slug]
-        if rows and (rows[0]["params"] or {}).get("attempt"):
-            if not _is_known(ctx, rows[0]) and rows[0]["status"] in ("failed", "interrupted"):
-                words = f"run {rows[0]['id']} ended before anything was pushed: {rows[0]['error'] or 'no reason given'}"
+        if rows and (begun := (rows[0]["params"] or {}).get("attempt")):
+            row = rows[0]
+            if row["status"] in ("failed", "interrupted") and not journal.has_begun(ctx, str(begun)):
+                words = f"run {row['id']} ended before anything was pushed: {row['error'] or 'no reason given'}"
                 raise bad_input(words, "start it again")
-            return rows[0]["id"], rows[0]["params"]["attempt"]
+            return row["id"], begun
         attempt = journal.find(ledger, text)
     if attempt and attempt.job_id is not None:
         hint = f"python kagg.py batch FILE --resume {attempt.run_id}, with --retry-failed when the job has failed"

@@ -223,7 +223,7 @@ def spelled_out(ctx: Context, ledger: Ledger, text: str) -> str:
     if not back:
         return text
     rows = ledger.runs(SEARCHED, command="run")
-    found = [str(name) for row in rows if (name := (row["params"] or {}).get("attempt")) and _has_begun(ctx, str(name))]
+    found = [str(name) for row in rows if (name := (row["params"] or {}).get("attempt")) and has_begun(ctx, str(name))]
     number = int(back[1] or 0)
     if number >= len(found):
         some = f"there are {len(found)}" if found else "there is none"
@@ -231,7 +231,8 @@ def spelled_out(ctx: Context, ledger: Ledger, text: str) -> str:
     return found[number]
 
 
-def _has_begun(ctx: Context, attempt: str) -> bool:
+def has_begun(ctx: Context, attempt: str) -> bool:
+    """Tell whether an attempt has come so far that there is something to go on with."""
     return bool(SLUG.fullmatch(attempt)) and (ctx.home / "runs" / attempt / "state.json").is_file()
 
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 LIBRARY = HERE.parent
-OURS = re.compile(r"^# kagg run ([A-Za-z0-9._-]+): made by kagg ", re.MULTILINE)
 PACKED = "# What is packed: the user's files as they were sent"  # everything from here on is data
 CHECKPOINTS = ("*.pt", "*.pth", "*.ckpt", "*.safetensors", "*.h5", "*.keras", "*.pkl", "*.joblib", "*.onnx", "*.npz")
 PART_IMPORT = re.compile(r"^from plugins\.lib\.launch\.(in_session\w*) import", re.MULTILINE)
@@ -62,7 +61,6 @@ class Order(NamedTuple):
     requirements_file: str = ""
     checkpoints: tuple[str, ...] = CHECKPOINTS
     git_commit: str = ""
-    file_stem: str = ""
     grace_s: float = 30.0
     checkpoint_every_s: float = 10.0
 
