@@ -14,8 +14,10 @@ import subprocess
 import sys
 import time
 import zlib
+from pathlib import Path
 from urllib.parse import quote
 
+import certifi
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -541,6 +543,18 @@ def test_base64_over_many_lines_holds_no_token():
 def test_the_published_key_of_an_emulator_is_no_secret():
     key = "Eby8vdM02xNOcqF" + "lqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
     assert find(f"AccountName=devstoreaccount1;AccountKey={key};") == []
+
+
+def test_the_certificates_of_the_world_hold_no_secret():
+    assert find(Path(certifi.where()).read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("value", ["float64", "latin1", "cp1252", "l2norm", "utf-8", "int8"])
+@pytest.mark.parametrize(
+    "text", ["# you may pass '{}' here", "raise ValueError(\"pass '{}' explicitly\")", "Pass `{}` or"]
+)
+def test_the_verb_pass_makes_no_password(text, value):
+    assert find(text.format(value)) == []
 
 
 @pytest.mark.parametrize("line", NONE.strip().splitlines())

@@ -234,6 +234,8 @@ def _accept_password(found: Assigned, text: str) -> bool:
         r"(?i)(?:get|read|find|hash|check|verify|is|has|input|enter|ask)", found.name
     ):
         return False
+    if found.operator == "" and found.name.lower() == "pass" and not checks.is_soup(found.value):
+        return False  # the verb: pass 'float64'
     if found.operator in ("", ",") and not (checks.is_soup(found.value) or checks.is_typed(found.value)):
         return False
     if found.operator == "," and _is_list_item(found.value):

@@ -62,7 +62,7 @@ easypost-key  EASYPOST_API_KEY  EasyPost key  EZ[AT]K[A-Za-z0-9]{54}
 shippo-token  SHIPPO_TOKEN  Shippo token  shippo_(?:live|test)_[0-9a-fA-F]{40}
 duffel-token  DUFFEL_TOKEN  Duffel token  duffel_(?:test|live)_[\w=-]{43}
 lob-key  LOB_API_KEY  Lob key  (?:live|test)_(?:pub_)?[0-9a-f]{31,35}  words=live_,test_  guard=(?:pub_)?[0-9a-f]{8}
-adyen-key  ADYEN_API_KEY  Adyen key  AQE[A-Za-z0-9+/]{60,120}\.?[A-Za-z0-9+/=-]{0,80}  check=random
+adyen-key  ADYEN_API_KEY  Adyen key  AQE[A-Za-z0-9]hmf[A-Za-z0-9+/]{56,116}\.?[A-Za-z0-9+/=-]{0,80}  check=random
 coinbase-key  COINBASE_API_KEY  Coinbase key name  organizations/[0-9a-f-]{36}/apiKeys/[0-9a-f-]{36}
     words=organizations/
 # Commerce and content
