@@ -253,3 +253,25 @@ def test_both_see_the_same_kernel_the_same_state_and_the_same_files(kaggle, clie
     assert contents(tmp_path / "theirs") == contents(tmp_path / "ours")
     assert contents(tmp_path / "ours")
     assert kaggle.leaks == 0
+
+
+@needs_cli
+@pytest.mark.parametrize(("end", "code"), [("", 0), ("raise SystemExit(3)", 1)])
+def test_they_see_a_run_on_kaggle_as_we_do(kaggle, official, tmp_path, end, code):
+    (tmp_path / "job.py").write_text(f"import json\nprint('línea')\njson.dump([1], open('left.json', 'w'))\n{end}\n")
+    done, text = ours(kaggle, tmp_path, "run", tmp_path / "job.py", "--kaggle", "--keep", "--dest", tmp_path / "ours")
+    result = json.loads(text.splitlines()[-1])
+    assert (done, result["status"]) == (code, "error" if code else "complete"), text
+    ref = result["ref"]
+
+    # The session got to its summary, whatever the program did.
+    assert '"KernelWorkerStatus.COMPLETE"' in official.run("kernels", "status", ref)
+    assert '"COMPLETE"' in ours(kaggle, tmp_path, "status", ref)[1]
+    assert ref in official.run("kernels", "list", "-m", "--csv")
+    assert "línea" in official.run("kernels", "logs", ref)
+    official.run("kernels", "output", ref, "-p", str(tmp_path / "theirs"))
+    theirs, fetched = contents(tmp_path / "theirs"), contents(tmp_path / "ours" / "output")
+    assert fetched == {"left.json": b"[1]"}
+    assert fetched.items() <= theirs.items()
+    assert json.loads(theirs["session_summary.json"])["exit_code"] == (3 if code else 0)
+    assert kaggle.leaks == 0
