@@ -78,6 +78,46 @@ def test_what_keep_secret_was_told_is_hidden_too(ctx):
     assert hide(ctx, f"Kaggle says {value}") == "Kaggle says [secret]"
 
 
+IN_FILES = {  # place below the home folder: what stands there
+    ".kaggle/kaggle.json": '{{"username": "me", "key": "{}"}}',
+    ".config/kaggle/kaggle.json": '{{"username": "me", "key": "{}"}}',
+    "elsewhere/kaggle.json": '{{"username": "me", "key": "{}"}}',
+    ".kaggle/access_token": "{}\n",
+    ".kaggle/access_token.txt": "{}",
+    "token-of-ci": "{}\n",
+    ".kaggle/credentials.json": '{{"refresh_token": "{}", "access_token": "x"}}',
+    "configs/kaggle.json": '{{"username": "me", "key": "{}"}}',
+    "configs/wandb.md": "# Weights & Biases\n\napi_key: {}\nentity: me\n",
+    ".netrc": "machine api.wandb.ai\n  login user\n  password {}\n",
+}
+
+
+@pytest.mark.parametrize("place", IN_FILES)
+def test_what_a_file_holds_is_hidden_before_anybody_signs_in(tmp_path, place):
+    env = environment(tmp_path, KAGG_CONFIGS=str(tmp_path / "home/configs"), HOME=str(tmp_path / "home"))
+    env |= {
+        "KAGGLE_CONFIG_DIR": str(tmp_path / "home/elsewhere"),
+        "KAGGLE_API_TOKEN": str(tmp_path / "home/token-of-ci"),
+    }
+    path, value = tmp_path / "home" / place, lot(36, LETTERS, 11)
+    path.parent.mkdir(parents=True)
+    path.write_text(IN_FILES[place].format(value))
+    assert hide(QuickContext(env), f"it said {value} aloud") == "it said [secret] aloud"
+    path.write_text(IN_FILES[place].format(other := lot(37, LETTERS, 12)))
+    assert hide(QuickContext(env), f"{value} was replaced by {other}") == f"{value} was replaced by [secret]"
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[1]", "null", '{"key": 7}', '{"key": "short"}', "two\nlines", "\xff\xfe"]
+)
+def test_a_file_that_makes_no_sense_holds_no_secret(tmp_path, content):
+    for name in ("kaggle.json", "access_token", "credentials.json"):
+        path = tmp_path / "home/.kaggle" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode("latin-1"))
+    assert hide(QuickContext(environment(tmp_path, HOME=str(tmp_path / "home"))), "two lines") == "two lines"
+
+
 NO_SECRETS = {
     "GPG_KEY": "A035C8C19219BA821ECEA86B64E628F8D684696D",  # the Python images of Docker
     "SSH_AUTH_SOCK": "/run/ssh-abcdefgh/agent.42",

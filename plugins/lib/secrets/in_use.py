@@ -1,7 +1,8 @@
 """Know the secrets in use on this machine by their values, whatever they look like, and find them in what leaves.
 
-In use are what `keep_secret` was told (credentials that were read, keys of services), and the variables of the
-environment whose names are those of secrets. Left out is what would stand in innocent texts as well: see `_is_secret`.
+In use are what `keep_secret` was told (credentials that were read, keys of services), what stands in the files that
+clients sign in with, and the variables of the environment whose names are those of secrets. Left out is what would
+stand in innocent texts as well: see `_is_secret`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, unquote
 
 from kagg import _SECRETS as KEPT
+from plugins.lib.secrets.in_files import secrets_in_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -75,8 +77,9 @@ def secrets_in_use(env: Mapping[str, str]) -> dict[str, str]:
     for name, value in sorted(env.items()):
         for part in _of_variable(name, value.strip()):
             found.setdefault(part, name)
-    for value in sorted(KEPT):
-        if "/" not in value and _is_secret(value):  # an address given with --notify is kept too, and passes the gate
+    kept = {value for value in KEPT if "/" not in value}  # an address given with --notify is kept, and passes the gate
+    for value in sorted(kept | secrets_in_files(env)):
+        if _is_secret(value):
             found.setdefault(value, "")
     return found
 
