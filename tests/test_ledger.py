@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -136,6 +137,21 @@ def test_an_effect_that_raises_is_failed_or_unknown_and_still_raises(ctx, error,
     assert row["status"] == status
     assert row["outcome"]["sent"] is True
     assert type(error).__name__ in row["outcome"]["error"]
+
+
+def test_a_secret_that_nobody_has_signed_in_with_yet_never_reaches_the_file(ctx):
+    key, other = "0123456789abcdef" * 2, "feedface01234567" * 2
+    file = ctx.user_home() / ".kaggle" / "kaggle.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps({"username": "me", "key": key}))
+    ctx.env["WANDB_API_KEY"] = other
+    with Ledger.open(ctx) as ledger:
+        run_id = ledger.begin_run("run", f"{key}.py", params={"x": key, "y": [other]})
+        ledger.end_run(run_id, "done", 0, result={"outputs": [{"path": other}]})
+        found = ledger.run(run_id)
+    assert (found["target"], found["params"]) == ("[secret].py", {"x": "[secret]", "y": ["[secret]"]})
+    left = b"".join(path.read_bytes() for path in ctx.home.rglob("*") if path.is_file())
+    assert not any(value.encode() in left for value in (key, other))
 
 
 def test_secrets_never_reach_the_file(ctx):

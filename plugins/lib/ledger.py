@@ -15,8 +15,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from kagg import VERSION, Exit, KaggError, locked
+from kagg import VERSION, Exit, KaggError, keep_secret, locked
 from plugins.lib.ledger_database import connect, create_file, explained, location, prepare, storable, tables
+from plugins.lib.secrets.in_use import secrets_in_use
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -96,9 +97,13 @@ class Ledger:
     def open(cls, ctx: Context) -> Ledger:
         """Open the ledger, made or migrated when needed, and mark the runs whose process is gone.
 
+        From then on no row and no stream shows a secret in use, though nobody has signed in with it yet.
+
         Raises:
             KaggError: INTEGRITY when damaged, CONFIG when newer or not writable, MISSING without a driver.
         """
+        for value in secrets_in_use(ctx.env):
+            keep_secret(value)
         url, path = location(ctx)
         if path:
             create_file(path)
