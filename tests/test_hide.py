@@ -108,7 +108,7 @@ def test_what_a_file_holds_is_hidden_before_anybody_signs_in(tmp_path, place):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[1]", "null", '{"key": 7}', '{"key": "short"}', "two\nlines", "\xff\xfe"]
+    "content", ["", "{", "[" * 99_999, "[1]", "null", '{"key": 7}', '{"key": "short"}', "two\nlines", "\xff\xfe"]
 )
 def test_a_file_that_makes_no_sense_holds_no_secret(tmp_path, content):
     for name in ("kaggle.json", "access_token", "credentials.json"):

@@ -6,7 +6,6 @@ What is given on a command line is written down before a run signs in, so that k
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -60,11 +59,11 @@ def _secrets_of(path: str, _mtime_ns: int, _size_bytes: int) -> frozenset[str]:
     text = Path(path).read_text(encoding="utf-8").strip()
     name = Path(path).name
     if name.endswith(".json"):
-        document = json.loads(text)
+        document = kagg.decode_json(text)
         values = [document.get(field) for field in FIELDS] if isinstance(document, dict) else []
         return frozenset(value for value in values if isinstance(value, str))
     if name == "wandb.md":
         return frozenset(value for value in LINE.findall(text) if not value.startswith("YOUR-"))
-    if "netrc" in name:
+    if "machine " in text or "default " in text:  # whatever NETRC calls the file
         return frozenset(NETRC.findall(text))
     return frozenset({text} if "\n" not in text else ())
