@@ -540,9 +540,13 @@ def gpus(*names: str) -> str:
 
 @pytest.fixture
 def on_gpu(session):
-    """Run on a machine with these GPUs; None: without nvidia-smi."""
+    """Run on a machine with these GPUs; None: without nvidia-smi. It has no torch that a test does not bring."""
 
     def run(listing: str | None, accelerator: str, **order) -> Ran:
+        hidden = session.root / "without"
+        hidden.mkdir(parents=True, exist_ok=True)
+        (hidden / "sitecustomize.py").write_text("import sys\nsys.modules['torch'] = None  # nobody finds it\n")
+        session.env.setdefault("PYTHONPATH", str(hidden))
         if listing is not None:
             fake(session.root / "bin", "nvidia-smi", listing)
             session.env["PATH"] = f"{session.root / 'bin'}:{os.environ['PATH']}"
@@ -602,14 +606,30 @@ def test_another_gpu_or_none_ends_the_run_before_it_begins(on_gpu, listing, acce
     assert "ran" not in ran.out
 
 
-def test_a_gpu_that_cannot_compute_is_noticed(on_gpu, session):
+WITHOUT_CUDA = """
+__version__ = "9.9+cpu"
+class cuda:
+    is_available = staticmethod(lambda: False)
+class version:
+    cuda = None
+"""
+
+
+@pytest.mark.parametrize(
+    ("torch", "said"),
+    [
+        ("raise RuntimeError('no kernel image is available for execution')", "no kernel image"),
+        (WITHOUT_CUDA, "torch 9.9+cpu cannot use it"),
+    ],
+)
+def test_a_gpu_that_cannot_compute_is_noticed(on_gpu, session, torch, said):
     package = session.root / "lib" / "torch"
     package.mkdir(parents=True)
-    (package / "__init__.py").write_text("raise RuntimeError('no kernel image is available for execution')")
+    (package / "__init__.py").write_text(torch)
     session.env["PYTHONPATH"] = str(package.parent)
     ran = on_gpu(gpus("Tesla P100-PCIE-16GB"), "NvidiaTeslaP100")
     assert ran.summary["stage"] == "device"
-    assert "no kernel image" in ran.summary["error"]
+    assert said in ran.summary["error"]
 
 
 @pytest.mark.parametrize(
