@@ -10,6 +10,7 @@ import re
 import string
 import subprocess
 import sys
+import threading
 from urllib.parse import quote
 
 import pytest
@@ -116,6 +117,26 @@ def test_a_file_that_makes_no_sense_holds_no_secret(tmp_path, content):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content.encode("latin-1"))
     assert hide(QuickContext(environment(tmp_path, HOME=str(tmp_path / "home"))), "two lines") == "two lines"
+
+
+def test_a_secret_may_be_told_while_others_are_looked_at(ctx):
+    before = sys.getswitchinterval()
+    for number in range(500):
+        kagg.keep_secret(f"{number:07d}-kept-before")
+
+    def tell():
+        for number in range(2000):
+            kagg.keep_secret(f"{number:07d}-kept-meanwhile")
+
+    thread = threading.Thread(target=tell)
+    sys.setswitchinterval(1e-4)
+    thread.start()
+    try:
+        for _ in range(3):
+            assert len(secrets_in_use(ctx.env)) >= 500
+    finally:
+        thread.join()
+        sys.setswitchinterval(before)
 
 
 NO_SECRETS = {

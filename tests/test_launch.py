@@ -272,7 +272,7 @@ class TestFaults:
         with desk_with(tmp_path, Limits(cpu_slots=1)) as desk:
             desk.client.push("The blocker", SLEEPER)
             code, ctx = desk.run(desk.write("job.py", "print(1)"), "--max-wait", "20s")
-            assert code == Exit.QUOTA
+            assert code == Exit.QUOTA, ctx.err
             desk.client.call("DeleteKernel", desk.client.named("the-blocker"))
             code, ctx = kagg(desk, "attach", "last")
             assert (code, desk.result()["status"]) == (Exit.DONE, "complete"), ctx.err

@@ -77,7 +77,8 @@ def secrets_in_use(env: Mapping[str, str]) -> dict[str, str]:
     for name, value in sorted(env.items()):
         for part in _of_variable(name, value.strip()):
             found.setdefault(part, name)
-    kept = {value for value in KEPT if "/" not in value}  # an address given with --notify is kept, and passes the gate
+    told = list(KEPT)  # at once: other threads may add to it
+    kept = {value for value in told if "/" not in value}  # an address given with --notify is kept, and passes the gate
     for value in sorted(kept | secrets_in_files(env)):
         if _is_secret(value):
             found.setdefault(value, "")
