@@ -40,9 +40,7 @@ def _places(env: Mapping[str, str]) -> Iterator[Path]:
         home = Path(env.get("HOME") or Path.home())
         dot, xdg = home / ".kaggle", Path(env.get("XDG_CONFIG_HOME") or home / ".config") / "kaggle"
         for folder in (dot, xdg):
-            yield from (
-                folder / name for name in ("kaggle.json", "access_token", "access_token.txt", "credentials.json")
-            )
+            yield from (folder / name for name in KAGGLES)
         yield Path(env.get("NETRC") or home / ".netrc")
     if named := env.get("KAGGLE_CONFIG_DIR"):
         yield Path(named, "kaggle.json")
